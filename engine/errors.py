@@ -1,0 +1,118 @@
+"""Every error that Weft raises on purpose.
+
+    WeftError
+    ├── InvalidInputError (ValueError)      what was handed in cannot be used
+    │   ├── InvalidDocumentError            a text, id, metadata or span
+    │   ├── DuplicateDocumentError          an id that is there already
+    │   ├── InvalidEmbeddingError           NaN, infinity, zero rows, a wrong dtype or shape
+    │   │   └── DimensionMismatchError      vectors of another dim than the index holds
+    │   ├── InvalidQueryError               an empty or unusable query
+    │   ├── InvalidParameterError           unknown, or outside its range
+    │   └── InvalidFilterError              a metadata filter that is not understood
+    ├── EncoderError
+    │   ├── EncoderMismatchError            the index was made with another encoder
+    │   └── CheckpointError                 a model folder that cannot be read
+    ├── MissingDependencyError (ImportError) an extra that is not installed
+    ├── IndexNotFoundError (FileNotFoundError)
+    ├── IndexExistsError (FileExistsError)
+    ├── UnsupportedFormatError              written by a newer Weft
+    ├── CorruptIndexError                   a byte on disk is not what was written
+    ├── StorageError (OSError)              the disk refused
+    │   ├── CommitUncertainError            the outcome of a commit is not known
+    │   ├── CommitConflictError             other writers kept winning
+    │   └── WriterClosedError               a writer that failed an fsync, or was closed
+    └── SnapshotClosedError                 a snapshot used after close, or collected
+
+Each message names the culprit and the remedy. Nothing has been written when an
+InvalidInputError is raised.
+"""
+
+from __future__ import annotations
+
+
+class WeftError(Exception):
+    """The root of all errors that Weft raises on purpose."""
+
+
+class InvalidInputError(WeftError, ValueError):
+    """What was handed in cannot be used; nothing was written."""
+
+
+class InvalidDocumentError(InvalidInputError):
+    """A document's text, id or metadata cannot be stored."""
+
+
+class DuplicateDocumentError(InvalidInputError):
+    """A document id is in the index, or twice in one call."""
+
+
+class InvalidEmbeddingError(InvalidInputError):
+    """Embeddings hold NaN, infinity, no rows, or have an unusable shape or dtype."""
+
+
+class DimensionMismatchError(InvalidEmbeddingError):
+    """Embeddings have another dim than the index."""
+
+
+class InvalidQueryError(InvalidInputError):
+    """A query is empty or of a type that cannot be searched."""
+
+
+class InvalidParameterError(InvalidInputError):
+    """A parameter is unknown or outside its range."""
+
+
+class InvalidFilterError(InvalidInputError):
+    """A metadata filter holds an unknown operator or an unusable operand."""
+
+
+class EncoderError(WeftError):
+    """The root of errors about encoders."""
+
+
+class EncoderMismatchError(EncoderError):
+    """The index was made with another encoder: equal dims would give silent garbage."""
+
+
+class CheckpointError(EncoderError):
+    """A checkpoint folder is missing, of no known layout, or damaged."""
+
+
+class MissingDependencyError(WeftError, ImportError):
+    """A package of an optional extra is not installed."""
+
+
+class IndexNotFoundError(WeftError, FileNotFoundError):
+    """The path holds no Weft index."""
+
+
+class IndexExistsError(WeftError, FileExistsError):
+    """The path already holds an index, or files that are not one."""
+
+
+class UnsupportedFormatError(WeftError):
+    """The index was written by a newer Weft, or needs a feature that this one lacks."""
+
+
+class CorruptIndexError(WeftError):
+    """A file of the index is missing or not what was written; names file and offset."""
+
+
+class StorageError(WeftError, OSError):
+    """The disk refused a read or a write."""
+
+
+class CommitUncertainError(StorageError):
+    """A commit may or may not have happened; read the index again to learn which."""
+
+
+class CommitConflictError(StorageError):
+    """A commit lost against other writers too many times; nothing of it was applied."""
+
+
+class WriterClosedError(StorageError):
+    """The writer was closed, or ended itself after a failed fsync; open the index again."""
+
+
+class SnapshotClosedError(WeftError):
+    """A snapshot was used after it was closed or after its pin had expired."""

@@ -1,0 +1,1 @@
+"""Weft: late-interaction retrieval that takes new documents while it serves."""

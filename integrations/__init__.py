@@ -1,0 +1,1 @@
+"""LangChain, LlamaIndex, HTTP and the command line."""

@@ -1,0 +1,1 @@
+"""Celery workers that feed an index; nothing here yet."""
