@@ -1,1 +1,62 @@
-"""Weft: late-interaction retrieval that takes new documents while it serves."""
+"""Weft: late-interaction retrieval that takes new documents while it serves.
+
+    >>> import weft
+    >>> index = weft.Index.create("my-index")
+    >>> index.add(["Warp threads are held taut.", "The weft is woven in."], ids=["warp", "weft"])
+    >>> index.search("Which thread moves?", k=1)[0].id
+    'weft'
+
+The names below load what they need when they are first used: `import weft` itself imports
+neither torch nor faiss.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine import errors as errors
+    from .engine.documents import Document as Document
+    from .engine.documents import Hit as Hit
+    from .engine.documents import Passage as Passage
+    from .engine.encoder import load_encoder as load_encoder
+    from .engine.index import Index as Index
+    from .engine.info import info as info
+
+_HOMES = {
+    "Document": "weft.engine.documents",
+    "Hit": "weft.engine.documents",
+    "Index": "weft.engine.index",
+    "Passage": "weft.engine.documents",
+    "errors": "weft.engine.errors",
+    "info": "weft.engine.info",
+    "load_encoder": "weft.engine.encoder",
+}
+
+__all__ = [
+    "Document",
+    "Hit",
+    "Index",
+    "Passage",
+    "__version__",
+    "errors",
+    "info",
+    "load_encoder",
+]
+
+__version__ = version("weft")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'weft' has no attribute {name!r}")
+    home = import_module(_HOMES[name])
+    value = home if name == "errors" else getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

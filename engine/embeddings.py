@@ -1,0 +1,97 @@
+"""Checks on ready-made embeddings, of passages and of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import limits
+from .errors import DimensionMismatchError, InvalidEmbeddingError, InvalidQueryError
+
+NORM_TOLERANCE = 0.01
+"""How far from 1 the length of a passage's row may be: what float16 and summation cost."""
+
+
+def check_embeddings(embeddings: object, ids: Sequence[str], dim: int) -> list[NDArray[Any]]:
+    """Return one checked float array [n, dim] per document.
+
+    Raises:
+        InvalidEmbeddingError: not one array per document, or an array that cannot be used.
+        DimensionMismatchError: an array of another dim.
+    """
+    if isinstance(embeddings, np.ndarray) and embeddings.ndim != 3:
+        raise InvalidEmbeddingError(
+            f"embeddings has {embeddings.ndim} axes: pass a list with one array "
+            f"[tokens, {dim}] per document."
+        )
+    if not isinstance(embeddings, Sequence | np.ndarray):
+        raise InvalidEmbeddingError("embeddings must be a list with one array per document.")
+    if len(embeddings) != len(ids):
+        raise InvalidEmbeddingError(
+            f"embeddings has {len(embeddings)} arrays for {len(ids)} documents."
+        )
+    return [
+        check_passage_embeddings(array, f"Document {id!r}", dim)
+        for array, id in zip(embeddings, ids, strict=True)
+    ]
+
+
+def check_passage_embeddings(array: object, what: str, dim: int) -> NDArray[Any]:
+    """Return the embeddings of one passage as float16 or float32 [n, dim], unit rows."""
+    values = _float_matrix(array, f"{what}: embeddings", dim)
+    n = values.shape[0]
+    if n == 0:
+        raise InvalidEmbeddingError(f"{what} has no embeddings: a passage needs one at least.")
+    if n > limits.MAX_PASSAGE_EMBEDDINGS:
+        raise InvalidEmbeddingError(
+            f"{what} has {n:,} embeddings; at most {limits.MAX_PASSAGE_EMBEDDINGS:,} are allowed. "
+            "Split it into several documents."
+        )
+    norms = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float32))
+    bad = np.flatnonzero(np.abs(norms - 1.0) > NORM_TOLERANCE)
+    if bad.size:
+        raise InvalidEmbeddingError(
+            f"{what}: row {bad[0]} has length {norms[bad[0]]:.4g}; MaxSim is defined on rows of "
+            "length 1. Divide each row by its L2 norm."
+        )
+    return values
+
+
+def check_query_embeddings(array: object, dim: int) -> NDArray[np.float32]:
+    """Return one query's vectors as contiguous float32 [nq, dim]."""
+    values = _float_matrix(array, "The query", dim)
+    if values.shape[0] == 0:
+        raise InvalidQueryError("The query has no vectors: pass one at least.")
+    if values.shape[0] > limits.MAX_QUERY_EMBEDDINGS:
+        raise InvalidQueryError(
+            f"The query has {values.shape[0]:,} vectors; at most "
+            f"{limits.MAX_QUERY_EMBEDDINGS:,} are allowed."
+        )
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _float_matrix(array: object, what: str, dim: int) -> NDArray[Any]:
+    try:
+        values = np.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise InvalidEmbeddingError(f"{what} cannot be read as an array: {error}.") from error
+    if values.dtype not in (np.float16, np.float32, np.float64):
+        raise InvalidEmbeddingError(
+            f"{what} has dtype {values.dtype}: use float32, float16 or float64."
+        )
+    if values.ndim != 2:
+        raise InvalidEmbeddingError(
+            f"{what} has shape {values.shape}: expected [tokens, {dim}], one row per token."
+        )
+    if values.shape[1] != dim:
+        raise DimensionMismatchError(
+            f"{what} has dim {values.shape[1]}, the index has dim {dim}: use the encoder that "
+            "the index was made with."
+        )
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise InvalidEmbeddingError(f"{what}: row {row} holds NaN or infinity.")
+    return values if values.dtype != np.float64 else values.astype(np.float32)
