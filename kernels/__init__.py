@@ -1,1 +1,39 @@
-"""Kernels."""
+"""Kernels: functions on arrays that know nothing of files, ids or text.
+
+They run in C++ on the best target of this machine, chosen at run time (`targets`,
+`active_target`, the environment variables WEFT_TARGET and WEFT_THREADS), and in NumPy
+(`weft.kernels.reference`) where the native module is missing.
+"""
+
+from .checksum import crc32c
+from .residual import assign, compress, decompress, pack, unpack
+from .scoring import (
+    candidates,
+    centroid_interaction,
+    centroid_scores,
+    maxsim,
+    maxsim_residual,
+    top_centroids,
+    topk,
+)
+from .targets import active_target, default_threads, targets, use_target
+
+__all__ = [
+    "active_target",
+    "assign",
+    "candidates",
+    "centroid_interaction",
+    "centroid_scores",
+    "compress",
+    "crc32c",
+    "decompress",
+    "default_threads",
+    "maxsim",
+    "maxsim_residual",
+    "pack",
+    "targets",
+    "top_centroids",
+    "topk",
+    "unpack",
+    "use_target",
+]
