@@ -1,0 +1,20 @@
+"""The codec: an embedding becomes a centroid number, residual codes and one inverse norm.
+
+Training samples the collection (`training`), finds centroids (`kmeans`) and the scalar codebook
+of residuals (`buckets`); `model` applies them; `cells` finds nearest centroids fast.
+"""
+
+from __future__ import annotations
+
+from .model import Codec, Compressed, ReconstructionError
+from .training import TrainingReport, n_centroids, sample_passages, train_codec
+
+__all__ = [
+    "Codec",
+    "Compressed",
+    "ReconstructionError",
+    "TrainingReport",
+    "n_centroids",
+    "sample_passages",
+    "train_codec",
+]

@@ -1,0 +1,270 @@
+"""The codec: an embedding becomes a centroid number, residual codes and one inverse norm."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import kernels
+from ..errors import (
+    CorruptIndexError,
+    DimensionMismatchError,
+    InvalidEmbeddingError,
+    InvalidParameterError,
+)
+from .cells import DEFAULT_PROBES, Cells, assign, chunks, float_rows
+from .checks import check_stored, find_problem
+
+FloatArray = NDArray[np.float32]
+CodeArray = NDArray[np.uint16] | NDArray[np.uint32]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Compressed:
+    """Embeddings in their stored form.
+
+    Args:
+        codes: uint16 or uint32 [n], the centroid numbers.
+        residuals: uint8 [n, ceil(dim * bits / 8)], packed bucket numbers.
+        inverse_norms: uint8 [n], steps within the codec's inverse_norm_range.
+    """
+
+    codes: CodeArray
+    residuals: NDArray[np.uint8]
+    inverse_norms: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructionError:
+    """What compression loses.
+
+    Args:
+        n_embeddings: rows measured.
+        mean_cosine: mean cosine between an embedding and its reconstruction, at most 1.
+        min_cosine: the worst of them.
+        mean_squared_error: mean squared Euclidean distance between the two.
+    """
+
+    n_embeddings: int
+    mean_cosine: float
+    min_cosine: float
+    mean_squared_error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Codec:
+    """Centroids and the scalar codebook of residuals; immutable, safe to share by threads.
+
+    Args:
+        centroids: float32 [K, dim], each value representable in fp16 (they are stored so).
+        bucket_cutoffs: float32 [2^bits - 1], ascending.
+        bucket_weights: float32 [2^bits], ascending.
+        inverse_norm_range: float32 [2], 0 < low < high.
+        bits: 1, 2, 4 or 8 per dimension.
+        cells: the two-level structure that speeds assignment up; None assigns exhaustively.
+
+    Raises:
+        InvalidParameterError: a tensor is not as described.
+
+    Source: Santhanam et al. 2022 (ColBERTv2), section 3.3.
+    """
+
+    centroids: FloatArray
+    bucket_cutoffs: FloatArray
+    bucket_weights: FloatArray
+    inverse_norm_range: FloatArray
+    bits: int
+    cells: Cells | None = None
+
+    def __post_init__(self) -> None:
+        problem = find_problem(self)
+        if problem is not None:
+            raise InvalidParameterError(f"Unusable codec: {problem}.")
+
+    @property
+    def dim(self) -> int:
+        """Components per embedding."""
+        return int(self.centroids.shape[1])
+
+    @property
+    def n_centroids(self) -> int:
+        """Number of centroids, K."""
+        return len(self.centroids)
+
+    @property
+    def code_dtype(self) -> type[np.uint16] | type[np.uint32]:
+        """The narrowest unsigned type that holds every code."""
+        return np.uint16 if self.n_centroids <= 1 << 16 else np.uint32
+
+    @property
+    def residual_bytes(self) -> int:
+        """Bytes of one embedding's packed residual."""
+        return (self.dim * self.bits + 7) // 8
+
+    @cached_property
+    def hash(self) -> str:
+        """32 hex characters over bits and tensors; equal hashes decode equally."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(f"weft codec, {self.bits} bits".encode())
+        for name, tensor in sorted(self.tensors().items()):
+            digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
+            digest.update(np.ascontiguousarray(tensor).data)
+        return digest.hexdigest()
+
+    def assign(
+        self, embeddings: NDArray[np.floating], *, probes: int = DEFAULT_PROBES, threads: int = 0
+    ) -> CodeArray:
+        """Give each embedding the number of its nearest centroid.
+
+        Args:
+            embeddings: float32 or float16 [n, dim], L2-normalised.
+            probes: coarse cells searched per embedding where the codec has cells.
+            threads: 0 for all cores.
+
+        Returns:
+            uint16 or uint32 [n]: codes in [0, K); ties go to the lower number.
+
+        Raises:
+            DimensionMismatchError: the embeddings have another dim.
+        """
+        self._check(embeddings)
+        codes, _ = assign(embeddings, self.centroids, self.cells, probes=probes, threads=threads)
+        return codes.astype(self.code_dtype, copy=False)
+
+    def compress(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> Compressed:
+        """Turn embeddings into codes, packed residuals and inverse norms, chunk by chunk.
+
+        Args:
+            embeddings: float32 or float16 [n, dim], finite, L2-normalised.
+            threads: 0 for all cores.
+
+        Returns:
+            The stored form; the result for a row does not depend on its neighbours.
+
+        Raises:
+            DimensionMismatchError: the embeddings have another dim.
+        """
+        codes = self.assign(embeddings, threads=threads)
+        residuals = np.empty((len(embeddings), self.residual_bytes), dtype=np.uint8)
+        inverse_norms = np.empty(len(embeddings), dtype=np.uint8)
+        for part in chunks(len(embeddings), self.dim):
+            residuals[part], inverse_norms[part] = kernels.compress(
+                float_rows(embeddings[part]),
+                self.centroids,
+                codes[part],
+                self.bucket_cutoffs,
+                self.bucket_weights,
+                self.inverse_norm_range,
+                threads=threads,
+            )
+        return Compressed(codes, residuals, inverse_norms)
+
+    def decompress(
+        self,
+        codes: CodeArray,
+        residuals: NDArray[np.uint8],
+        inverse_norms: NDArray[np.uint8],
+        *,
+        threads: int = 0,
+    ) -> FloatArray:
+        """Rebuild embeddings: (centroid + bucket weights) times the inverse norm.
+
+        Args:
+            codes, residuals, inverse_norms: as `Compressed` holds them.
+            threads: 0 for all cores.
+
+        Returns:
+            float32 [n, dim], of length 1 up to the step of the inverse norm byte.
+        """
+        return kernels.decompress(
+            codes,
+            residuals,
+            inverse_norms,
+            self.centroids,
+            self.bucket_weights,
+            self.inverse_norm_range,
+            threads=threads,
+        )
+
+    def reconstruction_error(
+        self, embeddings: NDArray[np.floating], *, threads: int = 0
+    ) -> ReconstructionError:
+        """Measure what compressing and rebuilding these embeddings loses.
+
+        Args:
+            embeddings: float32 or float16 [n, dim], n at least 1, L2-normalised.
+            threads: 0 for all cores.
+
+        Raises:
+            InvalidEmbeddingError: there are no rows.
+            DimensionMismatchError: the embeddings have another dim.
+        """
+        if len(embeddings) == 0:
+            raise InvalidEmbeddingError("The reconstruction error needs at least one embedding.")
+        cosines, squares = [], []
+        for part in chunks(len(embeddings), self.dim):
+            rows = float_rows(embeddings[part])
+            packed = self.compress(rows, threads=threads)
+            rebuilt = self.decompress(
+                packed.codes, packed.residuals, packed.inverse_norms, threads=threads
+            )
+            lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(rebuilt, axis=1)
+            dots = np.einsum("ij,ij->i", rows, rebuilt)
+            cosines.append(dots / np.maximum(lengths, np.finfo(np.float32).tiny))
+            squares.append(np.square(rows - rebuilt).sum(axis=1))
+        cosine = np.concatenate(cosines).astype(np.float64)
+        square = np.concatenate(squares).astype(np.float64)
+        return ReconstructionError(
+            len(cosine), float(cosine.mean()), float(cosine.min()), float(square.mean())
+        )
+
+    def tensors(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The arrays to store; `from_tensors` takes them back without loss."""
+        stored: dict[str, np.ndarray[Any, Any]] = {
+            "centroids": self.centroids.astype(np.float16),
+            "bucket_cutoffs": self.bucket_cutoffs,
+            "bucket_weights": self.bucket_weights,
+            "inverse_norm_range": self.inverse_norm_range,
+        }
+        if self.cells is not None:
+            stored["cell_centroids"] = self.cells.centroids.astype(np.float16)
+            stored["cell_offsets"] = self.cells.offsets
+        return stored
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, np.ndarray[Any, Any]]) -> Codec:
+        """Rebuild a codec from stored arrays, checking each of them.
+
+        Args:
+            tensors: what `tensors` returned.
+
+        Raises:
+            CorruptIndexError: an array is missing, unknown, or not what a codec can be.
+        """
+        check_stored(tensors)
+        cells = None
+        if "cell_offsets" in tensors:
+            cells = Cells(float_rows(tensors["cell_centroids"]), np.array(tensors["cell_offsets"]))
+        try:
+            return cls(
+                float_rows(tensors["centroids"]),
+                np.array(tensors["bucket_cutoffs"]),
+                np.array(tensors["bucket_weights"]),
+                np.array(tensors["inverse_norm_range"]),
+                max(0, len(tensors["bucket_weights"]).bit_length() - 1),
+                cells,
+            )
+        except InvalidParameterError as error:
+            raise CorruptIndexError(f"{error} Restore the codec's files from a copy.") from error
+
+    def _check(self, embeddings: NDArray[np.floating]) -> None:
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.dim:
+            raise DimensionMismatchError(
+                f"Embeddings have shape {embeddings.shape}; the codec takes [n, {self.dim}]."
+            )

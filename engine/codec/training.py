@@ -1,0 +1,191 @@
+"""Training a codec: centroids on one part of a sample, buckets on the held-out rest."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import limits
+from ..errors import InvalidEmbeddingError, InvalidParameterError
+from .buckets import SUPPORTED_BITS, inverse_norm_range, train_buckets
+from .cells import Cells, assign, chunks, float_rows
+from .kmeans import train_centroids
+from .model import Codec, ReconstructionError
+
+FloatArray = NDArray[np.float32]
+
+SAMPLE_BYTES: Final = 1 << 30
+"""Float32 embeddings that a training sample may take."""
+
+HELDOUT_SHARE: Final = 0.05
+HELDOUT_ROWS: Final = 50_000
+HELDOUT_VALUES: Final = 1 << 23
+"""Components from which quantiles are taken; more would not move them."""
+
+EMBEDDINGS_PER_CENTROID: Final = 4
+"""Sample rows that a centroid needs before a tiny collection is given another one."""
+
+TRAINING_ITERATIONS: Final = 4
+"""Rounds of k-means over the sample."""
+
+SMALLEST_NORM: Final = 1e-3
+"""Shorter reconstructions count as this long, so that inverse norms stay finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """How a codec came about.
+
+    Args:
+        n_sample: embeddings that moved centroids.
+        n_heldout: embeddings that set buckets and the inverse norm range.
+        n_centroids: centroids trained.
+        iterations: k-means rounds.
+        seconds: wall time.
+        heldout_error: reconstruction error on the held-out embeddings.
+    """
+
+    n_sample: int
+    n_heldout: int
+    n_centroids: int
+    iterations: int
+    seconds: float
+    heldout_error: ReconstructionError
+
+
+def sample_passages(n_passages: int, *, passage_bytes: float | None = None) -> int:
+    """How many passages, drawn at random, a codec is trained on.
+
+    Args:
+        n_passages: passages of the collection, at least 0.
+        passage_bytes: mean bytes of a passage's float32 embeddings; when given, the sample
+            stays within `SAMPLE_BYTES`.
+
+    Returns:
+        1 + 16 * sqrt(120 * n_passages), at most the collection and at least one of it.
+
+    Source: Santhanam et al. 2022 (ColBERTv2), section 3.3.
+    """
+    wanted = min(n_passages, 1 + int(16 * math.sqrt(120 * n_passages)))
+    if passage_bytes:
+        wanted = min(wanted, max(1, int(SAMPLE_BYTES / passage_bytes)))
+    return wanted
+
+
+def n_centroids(n_embeddings: int) -> int:
+    """2^floor(log2(16 * sqrt(n_embeddings))), the number of centroids a collection gets.
+
+    Args:
+        n_embeddings: of the whole collection, not of the sample; at least 1.
+
+    Source: Santhanam et al. 2022 (PLAID), section 4.1.
+    """
+    return 1 << int(math.log2(16 * math.sqrt(max(1, n_embeddings))))
+
+
+def train_codec(
+    sample: FloatArray,
+    *,
+    n_embeddings: int,
+    bits: int,
+    seed: int = 0,
+    iterations: int = TRAINING_ITERATIONS,
+    n_centroids: int | None = None,
+    threads: int = 0,
+) -> tuple[Codec, TrainingReport]:
+    """Train centroids, buckets and the inverse norm range on a sample of embeddings.
+
+    Args:
+        sample: float32 or float16 [n, dim], n at least 1, finite, L2-normalised; of passages
+            drawn at random.
+        n_embeddings: of the whole collection; sets the number of centroids.
+        bits: 1, 2, 4 or 8 per dimension.
+        seed: equal seeds and samples give equal codecs on one machine.
+        iterations: k-means rounds, at least 1.
+        n_centroids: overrides the number; never more than the sample has distinct rows.
+        threads: 0 for all cores.
+
+    Returns:
+        The codec and how it came about.
+
+    Raises:
+        InvalidEmbeddingError: no rows, or NaN or infinity among them.
+        InvalidParameterError: bits, iterations or n_centroids out of range.
+
+    Source: Santhanam et al. 2022 (ColBERTv2), section 3.3.
+    """
+    start = time.perf_counter()
+    _check_training(sample, bits, iterations, n_centroids)
+    train, heldout = _split(float_rows(sample), seed)
+    wanted = n_centroids or _supported_centroids(n_embeddings, len(train))
+    centroids, cells = train_centroids(
+        train, min(wanted, len(train)), iterations=iterations, seed=seed, threads=threads
+    )
+    codec = _fit_buckets(heldout, centroids, cells, bits, threads)
+    report = TrainingReport(
+        n_sample=len(train),
+        n_heldout=len(heldout),
+        n_centroids=len(centroids),
+        iterations=iterations,
+        seconds=time.perf_counter() - start,
+        heldout_error=codec.reconstruction_error(heldout, threads=threads),
+    )
+    return codec, report
+
+
+def _check_training(
+    sample: NDArray[np.floating], bits: int, iterations: int, n_centroids: int | None
+) -> None:
+    if sample.ndim != 2 or not len(sample) or not 1 <= sample.shape[1] <= limits.MAX_DIM:
+        raise InvalidEmbeddingError(
+            f"A codec is trained on embeddings [n, dim] with n >= 1 and dim from 1 to "
+            f"{limits.MAX_DIM}, not on shape {sample.shape}."
+        )
+    for part in chunks(*sample.shape):
+        if not np.isfinite(sample[part]).all():
+            raise InvalidEmbeddingError(
+                "The training sample holds NaN or infinity: check the encoder that made it."
+            )
+    if bits not in SUPPORTED_BITS:
+        raise InvalidParameterError(f"bits is {bits!r}: use one of {SUPPORTED_BITS}.")
+    if iterations < 1:
+        raise InvalidParameterError(f"iterations is {iterations!r}: use at least 1.")
+    if n_centroids is not None and n_centroids < 1:
+        raise InvalidParameterError(f"n_centroids is {n_centroids!r}: use at least 1.")
+
+
+def _supported_centroids(n_embeddings: int, n_train: int) -> int:
+    """The collection's number of centroids, halved until the sample can fill them."""
+    wanted = n_centroids(n_embeddings)
+    while wanted > 1 and wanted * EMBEDDINGS_PER_CENTROID > n_train:
+        wanted //= 2
+    return wanted
+
+
+def _split(sample: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Rows that move centroids, and held-out rows; a sample too small to cut serves as both."""
+    most = min(HELDOUT_ROWS, max(1, HELDOUT_VALUES // sample.shape[1]))
+    n_heldout = min(int(len(sample) * HELDOUT_SHARE), most)
+    if n_heldout == 0:
+        return sample, sample
+    chosen = np.random.default_rng(seed).choice(len(sample), n_heldout, replace=False)
+    mask = np.zeros(len(sample), dtype=bool)
+    mask[chosen] = True
+    return sample[~mask], sample[mask]
+
+
+def _fit_buckets(
+    heldout: FloatArray, centroids: FloatArray, cells: Cells | None, bits: int, threads: int
+) -> Codec:
+    codes, _ = assign(heldout, centroids, cells, threads=threads)
+    nearest = centroids[codes]
+    residuals = heldout - nearest
+    cutoffs, weights = train_buckets(residuals, bits)
+    rebuilt = nearest + weights[np.searchsorted(cutoffs, residuals, side="right")]
+    norms = np.maximum(np.linalg.norm(rebuilt, axis=1), SMALLEST_NORM)
+    return Codec(centroids, cutoffs, weights, inverse_norm_range(1 / norms), bits, cells)
