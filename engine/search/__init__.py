@@ -1,0 +1,1 @@
+"""Search: plan, filters, the stages over the segments of a snapshot, and explanations."""

@@ -1,0 +1,140 @@
+"""Ranks the passages of a snapshot for one query: flat segments exactly, coded ones by PLAID."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import kernels
+from .. import limits
+from ..codec import Codec
+from ..errors import CorruptIndexError, DimensionMismatchError, InvalidQueryError
+from .plan import SearchPlan
+from .ranking import Ranking, best, best_documents, concatenate, scored
+from .segments import Mask, SearchableSegment, wanted_passages
+from .shortlist import CodedPool, all_pids
+
+FloatArray = NDArray[np.float32]
+
+
+def rank(
+    query: FloatArray,
+    segments: Sequence[SearchableSegment],
+    codec: Codec | None,
+    plan: SearchPlan,
+    allowed: Sequence[Mask | None] | None = None,
+) -> Ranking:
+    """Find the k best documents or passages for a query.
+
+    Flat segments are scored exactly. Coded ones go through the four PLAID stages as one pool,
+    or, where `plan.exact` is set or no more than `plan.ndocs` passages may be found (after
+    tombstones and filter), are all scored on their reconstructed vectors. Where the shortlist
+    yields fewer than k, it is widened until it holds k or everything.
+
+    Args:
+        query: float32 [nq, dim], finite.
+        segments: of one snapshot; all coded ones were made with `codec`.
+        codec: None where all segments are flat.
+        plan: from `make_plan`.
+        allowed: per segment bool [n_passages] (what a filter lets through) or None for all;
+            None lets everything through.
+
+    Returns:
+        Best first, ties by segment and pid: k rows (with `group_by="document"` one passage per
+        document) and those that score exactly as the last of them, for the caller to order;
+        fewer where no more may be found.
+
+    Raises:
+        InvalidQueryError: the query has no rows, too many, or NaN or infinity in them.
+        DimensionMismatchError: the query has another dim than the segments.
+        CorruptIndexError: a segment's data is damaged, or its codec is missing.
+
+    Source: Santhanam et al. 2022 (PLAID), section 4.
+    """
+    _check_query(query, segments)
+    query = np.ascontiguousarray(query, dtype=np.float32)
+    wanted = wanted_passages(segments, allowed)
+    flat = [
+        _score_flat(number, segment, wanted[number], query, plan.threads)
+        for number, segment in enumerate(segments)
+        if segment.kind == "flat"
+    ]
+    coded = {number: s for number, s in enumerate(segments) if s.kind != "flat"}
+    if not coded:
+        return _select(concatenate(flat), segments, plan)[0]
+    pool = _make_pool(coded, wanted, codec, query, plan)
+    return _rank_pool(flat, pool, segments, plan)
+
+
+def _rank_pool(
+    flat: list[Ranking], pool: CodedPool, segments: Sequence[SearchableSegment], plan: SearchPlan
+) -> Ranking:
+    """Score the coded pool, widening the shortlist until it gives what the plan asks for."""
+    nprobe, ndocs, n_rescored = plan.nprobe, plan.ndocs, plan.n_rescored
+    n_wanted = pool.n_wanted
+    while not plan.exact and n_wanted > ndocs:
+        passages = pool.rescore(pool.shortlist(nprobe, ndocs, n_rescored))
+        if len(passages) == n_wanted or _select(passages, segments, plan)[1]:
+            return _select(_merge(flat, passages), segments, plan)[0]
+        nprobe, ndocs, n_rescored = 2 * nprobe, 2 * ndocs, 2 * n_rescored
+    return _select(_merge(flat, pool.everything()), segments, plan)[0]
+
+
+def _merge(flat: list[Ranking], coded: Ranking) -> Ranking:
+    """All scored passages in the order of segment and pid, which decides between equals."""
+    merged = concatenate([*flat, coded])
+    return merged.take(np.argsort(merged.segment, kind="stable"))
+
+
+def _select(
+    passages: Ranking, segments: Sequence[SearchableSegment], plan: SearchPlan
+) -> tuple[Ranking, bool]:
+    """The k best as the plan groups them, and whether there are k."""
+    if plan.group_by == "document":
+        return best_documents(passages, plan.k, segments)
+    return best(passages, plan.k), len(passages) >= plan.k
+
+
+def _score_flat(
+    number: int, segment: SearchableSegment, wanted: Mask | None, query: FloatArray, threads: int
+) -> Ranking:
+    pids = all_pids(segment, wanted)
+    starts, ends = segment.offsets[pids], segment.offsets[pids.astype(np.int64) + 1]
+    segment.touch("embeddings", starts, ends)
+    scores = kernels.maxsim(query, segment.embeddings, segment.offsets, pids=pids, threads=threads)
+    return scored(number, pids, scores)
+
+
+def _make_pool(
+    coded: dict[int, SearchableSegment],
+    wanted: Sequence[Mask | None],
+    codec: Codec | None,
+    query: FloatArray,
+    plan: SearchPlan,
+) -> CodedPool:
+    if codec is None:
+        raise CorruptIndexError(
+            f"{len(coded)} segments are compressed but the index names no codec: "
+            "restore its manifest from a copy."
+        )
+    scores = kernels.centroid_scores(codec.centroids, query, threads=plan.threads)
+    masks = {number: wanted[number] for number in coded}
+    return CodedPool(coded, masks, codec, query, plan, scores)
+
+
+def _check_query(query: FloatArray, segments: Sequence[SearchableSegment]) -> None:
+    if query.ndim != 2 or not 1 <= len(query) <= limits.MAX_QUERY_EMBEDDINGS:
+        raise InvalidQueryError(
+            f"The query has shape {query.shape}: pass [n, dim] with n from 1 to "
+            f"{limits.MAX_QUERY_EMBEDDINGS:,}."
+        )
+    if not np.isfinite(query).all():
+        raise InvalidQueryError("The query's vectors hold NaN or infinity: check its encoder.")
+    dims = {segment.dim for segment in segments} - {query.shape[1]}
+    if dims:
+        raise DimensionMismatchError(
+            f"The query has dim {query.shape[1]}, the index {dims.pop()}: "
+            "use the encoder that made the index."
+        )

@@ -1,0 +1,125 @@
+"""What search asks of a segment and of its passages; storage's views fit these protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Sized
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+class MetadataLookup(Protocol):
+    """The metadata of one segment's documents, looked up leaf by leaf."""
+
+    @property
+    def id_table(self) -> Sized:
+        """The ids of the segment's documents, dead ones included; only their number counts."""
+
+    def documents_where(self, key: str, operator: str, operand: Any) -> NDArray[np.uint32]:
+        """Docnos of the documents that have the key and whose value satisfies the operator."""
+
+
+class SearchableSegment(Protocol):
+    """One immutable segment as a snapshot sees it.
+
+    A flat segment has `embeddings`; a coded one has `codes`, `residuals`, `inverse_norms` and
+    the inverted lists. Rows are read only after `touch` has verified them.
+    """
+
+    @property
+    def kind(self) -> str:
+        """`flat` or `coded`."""
+
+    @property
+    def dim(self) -> int:
+        """Components per embedding."""
+
+    @property
+    def n_passages(self) -> int:
+        """Passages, dead ones included."""
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """int64 [n_passages + 1]: a passage's embeddings are rows offsets[pid] to [pid + 1]."""
+
+    @property
+    def passage_document(self) -> NDArray[np.uint32]:
+        """uint32 [n_passages]: the docno of each passage, non-decreasing."""
+
+    @property
+    def alive(self) -> Mask | None:
+        """bool [n_passages], False for deleted passages; None where all live."""
+
+    @property
+    def embeddings(self) -> NDArray[np.float16]:
+        """float16 [n, dim] of a flat segment."""
+
+    @property
+    def codes(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
+        """uint16 or uint32 [n] of a coded segment: the centroid of each embedding."""
+
+    @property
+    def residuals(self) -> NDArray[np.uint8]:
+        """uint8 [n, bytes] of a coded segment: packed bucket numbers."""
+
+    @property
+    def inverse_norms(self) -> NDArray[np.uint8]:
+        """uint8 [n] of a coded segment."""
+
+    @property
+    def ivf_centroids(self) -> NDArray[np.uint32] | None:
+        """uint32 [m]: sorted numbers of the non-empty inverted lists; None for one per centroid."""
+
+    @property
+    def ivf_offsets(self) -> NDArray[np.int64]:
+        """int64 [m + 1]: where each inverted list starts in `ivf_pids`."""
+
+    @property
+    def ivf_pids(self) -> NDArray[np.uint32]:
+        """uint32: the inverted lists, one behind the other."""
+
+    def touch(self, name: str, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """Verify the checksums of the rows [start, end) of an array, unless done before."""
+
+    def touch_all(self, name: str) -> None:
+        """Verify the checksums of a whole array, unless done before."""
+
+
+def wanted_passages(
+    segments: Sequence[SearchableSegment], allowed: Sequence[Mask | None] | None
+) -> list[Mask | None]:
+    """Combine tombstones and filters.
+
+    Args:
+        segments: of one snapshot.
+        allowed: per segment bool [n_passages] (what a filter lets through) or None for all;
+            None lets everything through.
+
+    Returns:
+        Per segment bool [n_passages], or None where every passage may be found.
+    """
+    masks = [None] * len(segments) if allowed is None else list(allowed)
+    return [_both(segment.alive, mask) for segment, mask in zip(segments, masks, strict=True)]
+
+
+def _both(alive: Mask | None, mask: Mask | None) -> Mask | None:
+    if alive is None or mask is None:
+        return alive if mask is None else mask
+    return alive & mask
+
+
+def passage_mask(documents: Mask, segment: SearchableSegment) -> Mask:
+    """Spread a choice of documents over their passages.
+
+    Args:
+        documents: bool [n_documents].
+        segment: whose passages are meant.
+
+    Returns:
+        bool [n_passages].
+    """
+    spread: Mask = documents[segment.passage_document]
+    return spread

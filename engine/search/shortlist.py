@@ -1,0 +1,189 @@
+"""The PLAID stages over the coded segments of one codec, as one pool of passages.
+
+Kernels work segment by segment; the cuts between the stages are made over all segments, since
+scores under one codec are comparable. Source: Santhanam et al. 2022 (PLAID), section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import kernels
+from ..codec import Codec
+from .plan import SearchPlan
+from .ranking import Ranking, concatenate, scored
+from .segments import Mask, SearchableSegment
+
+FloatArray = NDArray[np.float32]
+Pids = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, eq=False)
+class CodedPool:
+    """The coded segments of a snapshot, one query against them.
+
+    Args:
+        segments: by their position in the list that is searched.
+        wanted: per position bool [n_passages], or None where every passage may be found.
+        codec: of all these segments.
+        query: float32 [nq, dim].
+        plan: nprobe, threshold and threads; ndocs and nprobe may be overridden per call.
+        scores: float32 [K, nq], centroids times query.
+    """
+
+    segments: Mapping[int, SearchableSegment]
+    wanted: Mapping[int, Mask | None]
+    codec: Codec
+    query: FloatArray
+    plan: SearchPlan
+    scores: FloatArray
+
+    @property
+    def n_wanted(self) -> int:
+        """Passages that may be found."""
+        return sum(
+            segment.n_passages if self.wanted[number] is None else self._count(number)
+            for number, segment in self.segments.items()
+        )
+
+    def everything(self) -> Ranking:
+        """Every passage that may be found, scored on its reconstructed vectors."""
+        pids = {number: self._all_pids(number) for number in self.segments}
+        return self.rescore(concatenate([scored(n, p, _zeros(p)) for n, p in pids.items()]))
+
+    def shortlist(self, nprobe: int, ndocs: int, n_rescored: int) -> Ranking:
+        """Stages 1 to 3: probe inverted lists, then cut twice by centroid interaction.
+
+        Args:
+            nprobe: inverted lists per query vector.
+            ndocs: passages kept by the pruned centroid interaction.
+            n_rescored: passages kept by the full one.
+
+        Returns:
+            Candidates by segment and pid, with approximate scores.
+        """
+        pool = self.candidates(nprobe)
+        threshold = self.plan.centroid_score_threshold
+        if threshold is not None:
+            # A passage of which all tokens were pruned scores -inf: it only fills the list up.
+            pool = _keep(self.interact(pool, threshold), max(ndocs, n_rescored))
+        return _keep(self.interact(pool, None), n_rescored)
+
+    def candidates(self, nprobe: int) -> Ranking:
+        """Stage 1: all passages in the inverted lists of each query vector's best centroids."""
+        probes = np.unique(kernels.top_centroids(self.scores, nprobe))
+        if len(probes) == self.codec.n_centroids:
+            found = {number: self._all_pids(number) for number in self.segments}
+        else:
+            found = {number: self._probe(number, probes) for number in self.segments}
+        return concatenate([scored(n, p, _zeros(p)) for n, p in found.items()])
+
+    def interact(self, pool: Ranking, threshold: float | None) -> Ranking:
+        """Stages 2 and 3: MaxSim with each token's vector replaced by its centroid."""
+        parts = []
+        for number, pids in self._by_segment(pool):
+            segment = self.segments[number]
+            _touch(segment, pids, "codes")
+            parts.append(
+                kernels.centroid_interaction(
+                    self.scores,
+                    segment.codes,
+                    segment.offsets,
+                    pids,
+                    threshold=threshold,
+                    threads=self.plan.threads,
+                )
+            )
+        return _rescored(pool, parts)
+
+    def rescore(self, pool: Ranking) -> Ranking:
+        """Stage 4: MaxSim on the reconstructed vectors."""
+        parts = []
+        for number, pids in self._by_segment(pool):
+            segment = self.segments[number]
+            _touch(segment, pids, "codes", "residuals", "inverse_norms")
+            parts.append(
+                kernels.maxsim_residual(
+                    self.query,
+                    self.scores,
+                    segment.codes,
+                    segment.residuals,
+                    segment.inverse_norms,
+                    self.codec.bucket_weights,
+                    self.codec.inverse_norm_range,
+                    segment.offsets,
+                    pids=pids,
+                    threads=self.plan.threads,
+                )
+            )
+        return _rescored(pool, parts)
+
+    def _count(self, number: int) -> int:
+        return int(np.count_nonzero(self.wanted[number]))
+
+    def _all_pids(self, number: int) -> Pids:
+        return all_pids(self.segments[number], self.wanted[number])
+
+    def _probe(self, number: int, probes: Pids) -> Pids:
+        segment = self.segments[number]
+        _touch_lists(segment, probes)
+        return kernels.candidates(
+            probes,
+            segment.ivf_centroids,
+            segment.ivf_offsets,
+            segment.ivf_pids,
+            segment.n_passages,
+            allowed=self.wanted[number],
+        )
+
+    def _by_segment(self, pool: Ranking) -> list[tuple[int, Pids]]:
+        """The pool's pids per segment; pools are ordered by segment, then by pid."""
+        parts = []
+        for number in self.segments:
+            low, high = np.searchsorted(pool.segment, [number, number + 1])
+            if low < high:
+                parts.append((number, pool.pid[low:high]))
+        return parts
+
+
+def all_pids(segment: SearchableSegment, wanted: Mask | None) -> Pids:
+    """The pids that may be found, ascending."""
+    if wanted is None:
+        return np.arange(segment.n_passages, dtype=np.uint32)
+    return np.flatnonzero(wanted).astype(np.uint32)
+
+
+def _zeros(pids: Pids) -> FloatArray:
+    return np.zeros(len(pids), dtype=np.float32)
+
+
+def _rescored(pool: Ranking, parts: list[FloatArray]) -> Ranking:
+    scores = np.concatenate(parts) if parts else pool.score
+    return Ranking(pool.segment, pool.pid, scores)
+
+
+def _keep(pool: Ranking, n: int) -> Ranking:
+    """The n best, back in the order of segment and pid, which also decides between equals."""
+    if len(pool) <= n:
+        return pool
+    return pool.take(np.sort(kernels.topk(pool.score, n)))
+
+
+def _touch(segment: SearchableSegment, pids: Pids, *names: str) -> None:
+    starts, ends = segment.offsets[pids], segment.offsets[pids.astype(np.int64) + 1]
+    for name in names:
+        segment.touch(name, starts, ends)
+
+
+def _touch_lists(segment: SearchableSegment, probes: Pids) -> None:
+    segment.touch_all("ivf_offsets")
+    lists = probes.astype(np.int64)
+    if segment.ivf_centroids is not None:
+        segment.touch_all("ivf_centroids")
+        lists = np.flatnonzero(np.isin(segment.ivf_centroids, probes))
+    starts, ends = segment.ivf_offsets[lists], segment.ivf_offsets[lists + 1]
+    segment.touch("ivf_pids", starts, ends)
