@@ -1,0 +1,64 @@
+"""Encoders: texts in, one L2-normalised vector per token out.
+
+Importing this package reads neither PyTorch nor `transformers`; an encoder does at first use.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ..errors import InvalidParameterError
+from .base import Encoder, EncoderIdentity, FloatArray, Token
+
+if TYPE_CHECKING:
+    from .model import CheckpointEncoder
+
+__all__ = ["Encoder", "EncoderIdentity", "FloatArray", "Token", "load_encoder"]
+
+_logger = logging.getLogger(__name__)
+_DTYPES: Final = ("fp32", "bf16")
+_announced: Final[set[str]] = set()
+
+
+def load_encoder(
+    name: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "fp32",
+    threads: int = 0,
+) -> CheckpointEncoder:
+    """Find a checkpoint and recognise its layout; its weights are read at first use.
+
+    Args:
+        name: a folder; a hub name such as `colbert-ir/colbertv2.0`; or None for the bundled
+            MiniLM, which needs no network. A checkpoint that was not trained for late
+            interaction is announced by one logged line per process.
+        device: `auto` (CUDA where there is any), `cpu`, `cuda` or `cuda:N`.
+        dtype: precision of the model, `fp32` or `bf16`; vectors are float32 either way.
+        threads: PyTorch's threads, a setting of the whole process; 0 leaves it alone.
+
+    Raises:
+        CheckpointError: no such checkpoint, or its files are not what they should be.
+        MissingDependencyError: the bundled checkpoint's package is not installed.
+        InvalidParameterError: `device`, `dtype` or `threads` is out of range.
+    """
+    from .checkpoint import read_checkpoint
+    from .model import CheckpointEncoder
+    from .source import locate
+
+    if dtype not in _DTYPES:
+        raise InvalidParameterError(f"dtype must be one of {', '.join(_DTYPES)}, not {dtype!r}")
+    if not device == "auto" and device.partition(":")[0] not in ("cpu", "cuda"):
+        raise InvalidParameterError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
+    if threads < 0:
+        raise InvalidParameterError(f"threads must be 0 (as they are) or more, not {threads}")
+    source = locate(name)
+    encoder = CheckpointEncoder(
+        source, read_checkpoint(source.folder), device=device, dtype=dtype, threads=threads
+    )
+    if encoder.announcement and source.reference not in _announced:
+        _announced.add(source.reference)
+        _logger.warning("%s", encoder.announcement)
+    return encoder

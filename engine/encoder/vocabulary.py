@@ -1,0 +1,149 @@
+"""A checkpoint's tokenizer file: token numbers, special tokens and character offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import CheckpointError
+from .checkpoint import Checkpoint
+from .configuration import read_object
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+_PROBE: Final = "a"
+_USUAL: Final = {
+    "mask_token": ("[MASK]", "<mask>"),
+    "pad_token": ("[PAD]", "<pad>"),
+    "eos_token": ("</s>", "[SEP]"),
+}
+
+
+class Vocabulary:
+    """A fast tokenizer without truncation and padding, and its special tokens. Thread-safe.
+
+    Args:
+        tokenizer: used as it is from here on; nobody else may change it.
+        special: names of special tokens by role (`mask_token`, `pad_token`, `eos_token`).
+    """
+
+    def __init__(self, tokenizer: Tokenizer, special: dict[str, str]) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self.prefix, self.suffix = self._surroundings()
+        self.mask = self._role(special, "mask_token")
+        self.end = self._role(special, "eos_token")
+        self.padding = self._role(special, "pad_token") or 0
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """Tokens of each text, without special tokens, with character offsets."""
+        return self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+
+    def number(self, token: str) -> int | None:
+        """A token's number, or None where it is not in the vocabulary."""
+        return self._tokenizer.token_to_id(token)
+
+    def name(self, number: int) -> str:
+        """A token as it stands in the vocabulary."""
+        return self._tokenizer.id_to_token(number) or f"#{number}"
+
+    def _surroundings(self) -> tuple[list[int], list[int]]:
+        encoding = self._tokenizer.encode(_PROBE)
+        own = [n for n, special in enumerate(encoding.special_tokens_mask) if not special]
+        if not own:
+            # The probe is unknown and dropped, so all special tokens count as a prefix.
+            return list(encoding.ids), []
+        return encoding.ids[: own[0]], encoding.ids[own[-1] + 1 :]
+
+    def _role(self, special: dict[str, str], role: str) -> int | None:
+        names = (special[role],) if role in special else _USUAL[role]
+        found = (self._tokenizer.token_to_id(name) for name in names)
+        return next((number for number in found if number is not None), None)
+
+
+def load_vocabulary(checkpoint: Checkpoint) -> Vocabulary:
+    """Read a checkpoint's tokenizer, from `tokenizer.json` directly where there is one.
+
+    Raises:
+        CheckpointError: there is no tokenizer, it is damaged, or has no fast form.
+    """
+    folder = checkpoint.backbone
+    settings = _tokenizer_settings(folder)
+    path = folder / "tokenizer.json"
+    tokenizer = _from_file(path) if path.is_file() else _converted(folder)
+    _apply_casing(tokenizer, settings, checkpoint.rules.lower_case)
+    return Vocabulary(tokenizer, _special_tokens(settings))
+
+
+def _from_file(path: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        # The library raises nothing more precise.
+        raise CheckpointError(
+            f"{path} cannot be read as a tokenizer ({error}); fetch it again"
+        ) from error
+
+
+def _converted(folder: Path) -> Tokenizer:
+    from transformers import AutoTokenizer
+
+    try:
+        found: Any = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, LookupError, TypeError, ImportError) as error:
+        raise CheckpointError(
+            f"{folder} holds no tokenizer.json, and no other tokenizer could be made of its files "
+            f"({type(error).__name__}: {error}); copy the checkpoint's tokenizer files there"
+        ) from error
+    tokenizer: Tokenizer | None = getattr(found, "backend_tokenizer", None)
+    if tokenizer is None:
+        raise CheckpointError(
+            f"{folder}: its tokenizer has no fast form, which character spans need; save it as "
+            "tokenizer.json"
+        )
+    return tokenizer
+
+
+def _tokenizer_settings(folder: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            settings.update(read_object(folder / name))
+    return settings
+
+
+def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
+    special = {}
+    for role in _USUAL:
+        found = settings.get(role)
+        if isinstance(found, dict):
+            found = found.get("content")
+        if isinstance(found, str):
+            special[role] = found
+    return special
+
+
+def _apply_casing(tokenizer: Tokenizer, settings: dict[str, Any], lower_case: bool) -> None:
+    """Let `tokenizer_config.json` decide on casing where it contradicts `tokenizer.json`."""
+    from tokenizers import normalizers
+
+    present = tokenizer.normalizer
+    if isinstance(present, normalizers.BertNormalizer):
+        for key, attribute in (
+            ("do_lower_case", "lowercase"),
+            ("strip_accents", "strip_accents"),
+            ("tokenize_chinese_chars", "handle_chinese_chars"),
+        ):
+            if key in settings:
+                setattr(present, attribute, settings[key])
+        tokenizer.normalizer = present
+    if lower_case:
+        steps = [normalizers.Lowercase(), *([present] if present is not None else [])]
+        tokenizer.normalizer = normalizers.Sequence(steps)
