@@ -1,0 +1,309 @@
+"""`weft index` and `weft add`: from files to a searchable index."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from .options import DEFAULT_INDEX, EncoderName, IndexPath, Json, Threads
+from .output import announce, duration, err, out, print_json, warn
+
+if TYPE_CHECKING:
+    from ...engine.documents import Document
+    from ...engine.index import Index
+    from ..files import FileProblem, SourceFile
+
+BATCH_CHARACTERS: Final = 200_000
+BATCH_DOCUMENTS: Final = 256
+SHOWN_PROBLEMS: Final = 10
+
+Paths = Annotated[
+    list[Path],
+    typer.Argument(help="Files, and folders of files.", show_default=False),
+]
+OptionalPaths = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Files, and folders of files.", show_default=False),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="Read every file as text, markdown, html, pdf, jsonl, csv or tsv.",
+        show_default="by suffix",
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Ids are paths relative to this folder.", show_default="each PATH"),
+]
+IdField = Annotated[
+    str | None,
+    typer.Option(help="Field with the id, in JSON lines and tables.", show_default="id, _id"),
+]
+TextField = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Field with the text; may be given several times.",
+        show_default="text, content or body",
+    ),
+]
+TitleField = Annotated[str, typer.Option(help="Field put before the text.")]
+NumberField = Annotated[
+    list[str] | None,
+    typer.Option(help="Column of a table to store as numbers.", show_default=False),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first unreadable file or record.")
+]
+
+
+@dataclass
+class Summary:
+    """What an ingestion did."""
+
+    index: str
+    documents: int = 0
+    passages: int = 0
+    replaced: int = 0
+    seconds: float = 0.0
+    skipped: list[str] = field(default_factory=list)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("index")(index_files)
+    app.command("add")(add_files)
+
+
+def index_files(
+    paths: Paths,
+    index: IndexPath = DEFAULT_INDEX,
+    encoder: EncoderName = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(help="Residual bits per dimension: 1, 2, 4 or 8.", show_default="4"),
+    ] = None,
+    format: Format = None,
+    root: Root = None,
+    id_field: IdField = None,
+    text_field: TextField = None,
+    title_field: TitleField = "title",
+    number_field: NumberField = None,
+    strict: Strict = False,
+    compact: Annotated[
+        bool, typer.Option(help="Merge and compress at the end.", show_default=True)
+    ] = True,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Make an index of your files, or bring it up to date.
+
+    Documents are named by their path. Those that are in the index already are replaced.
+    """
+    started = time.perf_counter()
+    source = _FileSource(paths, root, format, strict)
+    source.use(id_field, text_field, title_field, number_field)
+    first = source.first()
+    with _open_or_create(index, encoder, bits, threads) as opened:
+        announce(opened.encoder, quiet=as_json)
+        summary = _ingest(opened, first, source)
+        if compact:
+            with err.status("Merging and compressing…"):
+                opened.compact()
+    _report(summary, started, as_json)
+
+
+def add_files(
+    paths: OptionalPaths = None,
+    index: IndexPath = DEFAULT_INDEX,
+    text: Annotated[
+        str | None, typer.Option(help="Add this text instead of files.", show_default=False)
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option(help="The id of --text.", show_default="a random one")
+    ] = None,
+    metadata: Annotated[
+        str | None, typer.Option(help="Metadata of --text, as JSON.", show_default=False)
+    ] = None,
+    format: Format = None,
+    root: Root = None,
+    id_field: IdField = None,
+    text_field: TextField = None,
+    title_field: TitleField = "title",
+    number_field: NumberField = None,
+    strict: Strict = False,
+    threads: Threads = 0,
+    encoder: EncoderName = None,
+    as_json: Json = False,
+) -> None:
+    """Add files, or one text, to an index that exists; same ids are replaced.
+
+    They can be found at once; `weft compact` merges and compresses later.
+    """
+    from ...engine.index import Index
+
+    if (text is None) == (not paths):
+        raise typer.BadParameter("give either PATHS or --text.")
+    started = time.perf_counter()
+    if text is not None:
+        with Index.open(index, encoder=encoder, threads=threads) as opened:
+            announce(opened.encoder, quiet=as_json)
+            summary = _add_text(opened, text, id, metadata)
+        _report(summary, started, as_json)
+        return
+    source = _FileSource(paths or [], root, format, strict)
+    source.use(id_field, text_field, title_field, number_field)
+    with Index.open(index, encoder=encoder, threads=threads) as opened:
+        first = source.first()
+        announce(opened.encoder, quiet=as_json)
+        summary = _ingest(opened, first, source)
+    _report(summary, started, as_json)
+
+
+class _FileSource:
+    """The documents of the paths of a command line, and the problems met on the way."""
+
+    def __init__(
+        self, paths: list[Path], root: Path | None, format: str | None, strict: bool
+    ) -> None:
+        from ..files import FileOptions, find_files
+
+        self.problems: list[str] = []
+        self._strict = strict
+        self.files = find_files(paths, self._problem, root=root, format=format)
+        self._paths = paths
+        self._options = FileOptions()
+
+    def use(
+        self,
+        id_field: str | None,
+        text_fields: list[str] | None,
+        title_field: str,
+        number_fields: list[str] | None,
+    ) -> None:
+        """Set which fields of records mean what."""
+        from ..files import FileOptions
+
+        self._options = FileOptions(
+            id_field, tuple(text_fields or ()), title_field, tuple(number_fields or ())
+        )
+
+    def first(self) -> Iterator[tuple[SourceFile, Document]]:
+        """Read up to the first document, so that nothing is made where there is none."""
+        from ...engine.errors import InvalidInputError
+        from ..files import FORMATS, read_files
+
+        documents = read_files(self.files, self._problem, self._options)
+        first = next(documents, None)
+        if first is None:
+            where = ", ".join(map(str, self._paths))
+            reason = self.problems[0] if self.problems else f"formats: {', '.join(FORMATS)}"
+            raise InvalidInputError(f"No documents found in {where} ({reason}).")
+        return chain([first], documents)
+
+    def _problem(self, problem: FileProblem) -> None:
+        from ...engine.errors import InvalidInputError
+
+        if self._strict:
+            raise InvalidInputError(problem.reason)
+        self.problems.append(problem.reason)
+
+
+def _open_or_create(path: Path, encoder: str | None, bits: int | None, threads: int) -> Index:
+    from ...engine import limits
+    from ...engine.errors import IndexNotFoundError, InvalidParameterError
+    from ...engine.index import Index
+
+    with err.status("Loading the encoder…"):
+        try:
+            opened = Index.open(path, encoder=encoder, threads=threads)
+        except IndexNotFoundError:
+            return Index.create(
+                path, encoder=encoder, bits=bits or limits.DEFAULT_BITS, threads=threads
+            )
+    if bits is not None:
+        opened.close()
+        raise InvalidParameterError(
+            f"{path} is an index already; --bits is chosen when one is made. Leave it out, or "
+            "make another index."
+        )
+    return opened
+
+
+def _ingest(
+    index: Index, documents: Iterator[tuple[SourceFile, Document]], source: _FileSource
+) -> Summary:
+    """Encode and commit documents batch by batch, with a bar over the bytes read."""
+    from ...engine.limits import MAX_DOCUMENT_CHARACTERS
+    from .progress import FileProgress
+
+    summary = Summary(str(index.path), skipped=source.problems)
+    batch: list[Document] = []
+    characters = 0
+    with FileProgress(source.files) as bar:
+        for file, document in documents:
+            batch.append(document)
+            characters += len(document.text)
+            bar.read(file, document)
+            if characters >= min(BATCH_CHARACTERS, MAX_DOCUMENT_CHARACTERS) or (
+                len(batch) >= BATCH_DOCUMENTS
+            ):
+                _commit(index, batch, summary)
+                bar.committed(summary.documents, summary.passages)
+                batch, characters = [], 0
+        if batch:
+            _commit(index, batch, summary)
+        bar.finished(summary.documents, summary.passages)
+    return summary
+
+
+def _commit(index: Index, batch: list[Document], summary: Summary) -> None:
+    result = index.upsert(batch)
+    summary.documents += len(result.ids)
+    summary.passages += result.n_passages
+    summary.replaced += result.replaced
+
+
+def _add_text(index: Index, text: str, id: str | None, metadata: str | None) -> Summary:
+    result = index.upsert(
+        [text],
+        ids=None if id is None else [id],
+        metadata=None if metadata is None else [parse_object(metadata, "--metadata")],
+    )
+    return Summary(str(index.path), 1, result.n_passages, result.replaced)
+
+
+def parse_object(text: str, option: str) -> dict[str, Any]:
+    """Parse an option's value that must be a JSON object; a usage error otherwise."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"{option} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f'{option} must be a JSON object such as {{"year": 2020}}.')
+    return value
+
+
+def _report(summary: Summary, started: float, as_json: bool) -> None:
+    summary.seconds = round(time.perf_counter() - started, 3)
+    for problem in summary.skipped[:SHOWN_PROBLEMS]:
+        warn(f"Skipped: {problem}")
+    if len(summary.skipped) > SHOWN_PROBLEMS:
+        warn(f"Skipped: {len(summary.skipped) - SHOWN_PROBLEMS} more (--strict stops at the first)")
+    if as_json:
+        print_json(summary.__dict__)
+        return
+    replaced = f", {summary.replaced:,} of them replaced" if summary.replaced else ""
+    out.print(
+        f"[bold]{summary.documents:,}[/] documents in {summary.passages:,} passages{replaced}, in "
+        f"{duration(summary.seconds)}, into [bold]{summary.index}[/]"
+    )

@@ -1,0 +1,236 @@
+"""`weft search` and `weft explain`: questions to an index."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from .highlight import Span, strong_spans, styled
+from .ingest import parse_object
+from .options import DEFAULT_INDEX, EncoderName, IndexPath, Json, Threads
+from .output import announce, duration, err, out, print_json, printable
+
+if TYPE_CHECKING:
+    from ...engine.documents import Hit
+    from ...engine.encoder.base import Encoder, FloatArray
+    from ...engine.index import Index
+
+SHOWN_CHARACTERS: Final = 320
+
+
+@dataclass
+class Answer:
+    """The hits of a query and where the time went.
+
+    Args:
+        hits: best first.
+        spans: per hit, the highlighted characters of its passage.
+        seconds: `load` (opening and loading the encoder), `encode`, `search`, `highlight`.
+    """
+
+    query: str
+    hits: list[Hit] = field(default_factory=list)
+    spans: list[list[Span]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def clock(self, step: str) -> Iterator[None]:
+        """Time a step."""
+        started = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - started
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("search")(search)
+    app.command("explain")(explain)
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="Your question.", show_default=False)],
+    index: IndexPath = DEFAULT_INDEX,
+    k: Annotated[int, typer.Option("-k", "--k", help="Hits wanted, 1 to 10,000.")] = 5,
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            help='Conditions on the metadata, as JSON: \'{"year": {"$gte": 2020}}\'.',
+            show_default=False,
+        ),
+    ] = None,
+    group_by: Annotated[
+        str, typer.Option(help="A hit is a document with its best passage, or a passage.")
+    ] = "document",
+    exact: Annotated[bool, typer.Option("--exact", help="Score every passage.")] = False,
+    nprobe: Annotated[
+        int | None,
+        typer.Option(help="Centroids probed per query vector.", show_default="by k"),
+    ] = None,
+    ndocs: Annotated[
+        int | None,
+        typer.Option(help="Passages kept after pruning.", show_default="by k"),
+    ] = None,
+    centroid_score_threshold: Annotated[
+        float | None,
+        typer.Option(help="Centroids scoring below it are pruned.", show_default="by k"),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Show whole passages.")] = False,
+    encoder: EncoderName = None,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Find the documents that answer a question best."""
+    from ...engine.index import Index
+
+    chosen = {
+        "nprobe": nprobe,
+        "ndocs": ndocs,
+        "centroid_score_threshold": centroid_score_threshold,
+        "exact": exact or None,
+        "filter": None if filter is None else parse_object(filter, "--filter"),
+    }
+    parameters = {name: value for name, value in chosen.items() if value is not None}
+    result = Answer(query)
+    with Index.open(index, encoder=encoder, threads=threads) as opened:
+        with result.clock("load"), err.status("Loading the encoder…"):
+            announce(opened.encoder, quiet=as_json)
+        answer(opened, result, k, group_by=group_by, **parameters)
+        n_documents = opened.count()
+    if as_json:
+        print_json(to_json(result))
+        return
+    show(result, len_shown=None if full else SHOWN_CHARACTERS)
+    _show_times(result, n_documents)
+
+
+def answer(index: Index, result: Answer, k: int, **parameters: Any) -> None:
+    """Encode and search, timed apart, and find the words to highlight."""
+    with result.clock("encode"):
+        vectors = index.encode_queries([result.query])[0]
+    with result.clock("search"):
+        result.hits = index.search(vectors, k, **parameters)
+    with result.clock("highlight"):
+        passages = [hit.passage.text for hit in result.hits]
+        result.spans = _spans(index.encoder, result.query, vectors, passages)
+
+
+def _spans(
+    encoder: Encoder, query: str, vectors: FloatArray, passages: list[str]
+) -> list[list[Span]]:
+    """Match the query with each passage, as these are now: nothing of it is in the index."""
+    from ...engine.search.explain import explain as match
+
+    asked = encoder.query_tokens(query)
+    return [
+        strong_spans(match(asked, vectors, encoder.passage_tokens(text), rows).matches, query, text)
+        for text, rows in zip(passages, encoder.encode_passages(passages), strict=True)
+    ]
+
+
+def to_json(result: Answer) -> dict[str, Any]:
+    """An answer as JSON values."""
+    hits = [
+        {
+            "id": hit.id,
+            "score": hit.score,
+            "metadata": hit.metadata,
+            "passage": {
+                "ordinal": hit.passage.ordinal,
+                "start": hit.passage.start,
+                "end": hit.passage.end,
+                "text": hit.passage.text,
+            },
+            "highlights": [list(span) for span in spans],
+        }
+        for hit, spans in zip(result.hits, result.spans, strict=True)
+    ]
+    return {"query": result.query, "hits": hits, "seconds": result.seconds}
+
+
+def show(result: Answer, *, len_shown: int | None = SHOWN_CHARACTERS) -> None:
+    """Print hits for people, matching words in colour."""
+    for rank, (hit, spans) in enumerate(zip(result.hits, result.spans, strict=True), 1):
+        head = f"[bold]{rank}. {escape(printable(hit.id))}[/] [dim]{_place(hit)}[/]"
+        out.print(f"{head} [green]{hit.score:.2f}[/]", soft_wrap=True)
+        width = len(hit.passage.text) if len_shown is None else len_shown
+        text = styled(hit.passage.text, spans, width)
+        text.pad_left(0)
+        out.print(text)
+        out.print()
+    if not result.hits:
+        out.print("No document matches.")
+
+
+def _place(hit: Hit) -> str:
+    if len(hit.passage.text) >= len(hit.text.strip()):
+        return ""
+    return f"characters {hit.passage.start:,} to {hit.passage.end:,} of {len(hit.text):,}"
+
+
+def _show_times(result: Answer, n_documents: int) -> None:
+    names = {"load": "loading", "encode": "encoding", "search": "searching"}
+    times = " · ".join(f"{names[s]} {duration(result.seconds[s])}" for s in names)
+    err.print(f"[dim]{len(result.hits)} of {n_documents:,} documents · {times}[/]", soft_wrap=True)
+
+
+def explain(
+    query: Annotated[str, typer.Argument(help="Your question.", show_default=False)],
+    id: Annotated[str, typer.Argument(help="The document.", show_default=False)],
+    index: IndexPath = DEFAULT_INDEX,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also markers and padding, not only words.")
+    ] = False,
+    encoder: EncoderName = None,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Show which word of a document each word of a question matched, and what it gave."""
+    from ...engine.index import Index
+
+    with Index.open(index, encoder=encoder, threads=threads) as opened:
+        with err.status("Loading the encoder…"):
+            announce(opened.encoder, quiet=as_json)
+        explanation = opened.explain(query, id)
+    matches = [
+        {
+            "query": {
+                "token": match.query_token.text,
+                "start": match.query_token.start,
+                "end": match.query_token.end,
+            },
+            "passage": {"token": match.passage_token.text, "start": match.start, "end": match.end},
+            "contribution": match.contribution,
+        }
+        for match in explanation.matches
+    ]
+    if as_json:
+        print_json({"query": query, "id": id, "score": explanation.total, "matches": matches})
+        return
+    _show_matches(matches, explanation.total, every)
+
+
+def _show_matches(matches: list[dict[str, Any]], total: float, every: bool) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading, justify in (("question", "left"), ("document", "left"), ("gives", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    table.add_column("characters", style="dim")
+    rest = 0.0
+    for match in matches:
+        asked, met = match["query"], match["passage"]
+        if asked["start"] == asked["end"] and not every:
+            rest += match["contribution"]
+            continue
+        place = f"{met['start']:,}–{met['end']:,}" if met["start"] < met["end"] else ""
+        tokens = (escape(printable(side["token"])) for side in (asked, met))
+        table.add_row(*tokens, f"{match['contribution']:.3f}", place)
+    if rest:
+        table.add_row("[dim]markers and padding[/]", "", f"[dim]{rest:.3f}[/]", "")
+    table.add_row("[bold]score[/]", "", f"[bold]{total:.3f}[/]", "")
+    out.print(table)
