@@ -295,8 +295,8 @@ def compress(
     require_threads(threads)
     nearest = centroids[codes]
     with np.errstate(over="ignore"):
-        buckets = np.searchsorted(bucket_cutoffs, embeddings - nearest, side="right")
-    buckets = buckets.astype(np.uint8)
+        places = np.searchsorted(bucket_cutoffs, embeddings - nearest, side="right")
+    buckets: U8 = places.astype(np.uint8)
     restored = (nearest + bucket_weights[buckets]).astype(np.float64)
     return pack(buckets, bits), _inverse_norm_bytes(restored, inverse_norm_range)
 
@@ -318,7 +318,8 @@ def _inverse_norm_bytes(restored: NDArray[np.float64], inverse_norm_range: Range
     with np.errstate(divide="ignore"):
         inverse = 1.0 / np.sqrt((restored * restored).sum(axis=1))
     place = (inverse - low) * (255.0 / (high - low))
-    return np.clip(np.rint(place), 0, 255).astype(np.uint8)
+    result: U8 = np.clip(np.rint(place), 0, 255).astype(np.uint8)
+    return result
 
 
 def decompress(

@@ -1,0 +1,145 @@
+// The portable target: plain loops, left to the compiler, and what the others are read against.
+#include "cpu/primitives.h"
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "cpu/baseline/crc32c.h"
+
+namespace weft::cpu {
+namespace {
+
+constexpr std::int64_t kLanes = 8;
+
+// fmax without its rule about signalling NaN, in a form that compilers turn into one instruction.
+inline float maximum(float value, float best) { return value > best ? value : best; }
+
+void dot_row(const float* row, std::int64_t dim, const float* panel, float* out) {
+  float sums[kLanes] = {};
+  for (std::int64_t d = 0; d < dim; ++d) {
+    for (std::int64_t j = 0; j < kLanes; ++j) sums[j] += row[d] * panel[d * kLanes + j];
+  }
+  for (std::int64_t j = 0; j < kLanes; ++j) out[j] = sums[j];
+}
+
+void dot(const float* rows, std::int64_t n_rows, std::int64_t dim, const float* panels,
+         std::int64_t n_panels, float* out) {
+  for (std::int64_t p = 0; p < n_panels; ++p) {
+    for (std::int64_t r = 0; r < n_rows; ++r) {
+      dot_row(rows + r * dim, dim, panels + p * dim * kLanes, out + (r * n_panels + p) * kLanes);
+    }
+  }
+}
+
+void max_rows(const float* tile, std::int64_t n_rows, std::int64_t columns, float* best) {
+  for (std::int64_t r = 0; r < n_rows; ++r) {
+    for (std::int64_t j = 0; j < columns; ++j) best[j] = maximum(tile[r * columns + j], best[j]);
+  }
+}
+
+void max_residual_rows(const float* tile, std::int64_t n_rows, const float* scores,
+                       std::int64_t n_queries, const std::uint32_t* codes,
+                       const float* inverse_norms, float* best) {
+  const std::int64_t columns = (n_queries + kLanes - 1) / kLanes * kLanes;
+  for (std::int64_t r = 0; r < n_rows; ++r) {
+    const float* row = scores + codes[r] * n_queries;
+    for (std::int64_t j = 0; j < n_queries; ++j) {
+      best[j] = maximum((row[j] + tile[r * columns + j]) * inverse_norms[r], best[j]);
+    }
+  }
+}
+
+void max_gathered_rows(const float* scores, std::int64_t n_queries, const std::uint32_t* codes,
+                       std::int64_t n_codes, float* best) {
+  for (std::int64_t i = 0; i < n_codes; ++i) {
+    const float* row = scores + codes[i] * n_queries;
+    for (std::int64_t j = 0; j < n_queries; ++j) best[j] = maximum(row[j], best[j]);
+  }
+}
+
+void row_maxima(const float* scores, std::int64_t n_rows, std::int64_t n_queries, float* maxima) {
+  for (std::int64_t r = 0; r < n_rows; ++r) {
+    float best = -std::numeric_limits<float>::infinity();
+    for (std::int64_t j = 0; j < n_queries; ++j) best = maximum(scores[r * n_queries + j], best);
+    maxima[r] = best;
+  }
+}
+
+void argmax_rows(const float* tile, std::int64_t n_rows, std::int64_t columns,
+                 std::uint32_t first_row, float* best, std::uint32_t* numbers) {
+  for (std::int64_t r = 0; r < n_rows; ++r) {
+    const auto number = static_cast<std::uint32_t>(first_row + r);
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const bool better = tile[r * columns + j] > best[j];
+      best[j] = better ? tile[r * columns + j] : best[j];
+      numbers[j] = better ? number : numbers[j];
+    }
+  }
+}
+
+std::int64_t find_row_above(const float* scores, std::int64_t begin, std::int64_t end,
+                            std::int64_t n_queries, const float* limits) {
+  for (std::int64_t r = begin; r < end; ++r) {
+    bool above = false;
+    for (std::int64_t j = 0; j < n_queries; ++j) above |= !(scores[r * n_queries + j] <= limits[j]);
+    if (above) return r;
+  }
+  return end;
+}
+
+float half_to_float(std::uint16_t half) {
+  const int exponent = (half >> 10) & 31;
+  const int fraction = half & 1023;
+  const float sign = (half >> 15) != 0 ? -1.0F : 1.0F;
+  if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), -24);
+  if (exponent < 31) return sign * std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+  return fraction == 0 ? sign * std::numeric_limits<float>::infinity()
+                       : std::numeric_limits<float>::quiet_NaN();
+}
+
+void halves_to_floats(const std::uint16_t* halves, std::int64_t n, float* floats) {
+  for (std::int64_t i = 0; i < n; ++i) floats[i] = half_to_float(halves[i]);
+}
+
+void look_up_weights(const std::uint8_t* packed, std::int64_t n_rows, std::int64_t dim, int bits,
+                     const float* weights, float* out) {
+  const std::int64_t row_bytes = (dim * bits + 7) / 8;
+  const unsigned mask = (1U << bits) - 1;
+  for (std::int64_t r = 0; r < n_rows; ++r) {
+    for (std::int64_t d = 0; d < dim; ++d) {
+      const std::int64_t bit = d * bits;
+      out[r * dim + d] = weights[(packed[r * row_bytes + bit / 8] >> (bit % 8)) & mask];
+    }
+  }
+}
+
+void bucketize(const float* values, const float* centroid, std::int64_t dim, const float* cutoffs,
+               std::int64_t n_cutoffs, std::uint8_t* buckets) {
+  for (std::int64_t d = 0; d < dim; ++d) {
+    const float residual = values[d] - centroid[d];
+    int reached = 0;
+    for (std::int64_t c = 0; c < n_cutoffs; ++c) reached += cutoffs[c] <= residual ? 1 : 0;
+    buckets[d] = static_cast<std::uint8_t>(reached);
+  }
+}
+
+}  // namespace
+
+const Primitives kBaseline = {
+    .name = "baseline",
+    .lanes = kLanes,
+    .dot = dot,
+    .max_rows = max_rows,
+    .max_residual_rows = max_residual_rows,
+    .max_gathered_rows = max_gathered_rows,
+    .row_maxima = row_maxima,
+    .argmax_rows = argmax_rows,
+    .find_row_above = find_row_above,
+    .halves_to_floats = halves_to_floats,
+    .look_up_weights = look_up_weights,
+    .bucketize = bucketize,
+    .crc32c = baseline_crc32c,
+};
+
+}  // namespace weft::cpu

@@ -1,0 +1,74 @@
+// The few inner loops that differ between targets: plain functions over raw pointers.
+//
+// This header is compiled into files with AVX-512 flags. It must not pull in anything from the
+// standard library that defines an inline function or a template: the linker keeps one copy of
+// each, and an older processor would then run the copy compiled for a newer one.
+//
+// A panel is how a target wants the right-hand side of a dot product: `lanes` vectors side by
+// side, component after component, so that panels[(p * dim + d) * lanes + j] is component d of
+// vector p * lanes + j. Missing vectors are zero. Arrays described as [padded] have a whole
+// number of lanes. `best` arrays follow fmax: NaN never replaces a number.
+#pragma once
+
+#include <cstdint>
+
+namespace weft::cpu {
+
+struct Primitives {
+  const char* name;
+  std::int64_t lanes;
+
+  // out[r * n_panels * lanes + j] = dot(row r, vector j), components added in order, each row
+  // for itself: a result does not depend on the rows and vectors beside it.
+  void (*dot)(const float* rows, std::int64_t n_rows, std::int64_t dim, const float* panels,
+              std::int64_t n_panels, float* out);
+
+  // best[j] = max(best[j], tile[r, j]) over all rows; tile [n_rows, columns], columns padded.
+  void (*max_rows)(const float* tile, std::int64_t n_rows, std::int64_t columns, float* best);
+
+  // best[j] = max(best[j], (scores[codes[r], j] + tile[r, j]) * inverse_norms[r]);
+  // scores [K, n_queries], tile [n_rows, padded], best [padded].
+  void (*max_residual_rows)(const float* tile, std::int64_t n_rows, const float* scores,
+                            std::int64_t n_queries, const std::uint32_t* codes,
+                            const float* inverse_norms, float* best);
+
+  // best[j] = max(best[j], scores[codes[i], j]); scores [K, n_queries], best [padded].
+  void (*max_gathered_rows)(const float* scores, std::int64_t n_queries,
+                            const std::uint32_t* codes, std::int64_t n_codes, float* best);
+
+  // maxima[r] = max over j of scores[r, j], -inf where all are NaN.
+  void (*row_maxima)(const float* scores, std::int64_t n_rows, std::int64_t n_queries,
+                     float* maxima);
+
+  // Where tile[r, j] > best[j], in ascending r: best[j] = tile[r, j], numbers[j] = first_row + r.
+  void (*argmax_rows)(const float* tile, std::int64_t n_rows, std::int64_t columns,
+                      std::uint32_t first_row, float* best, std::uint32_t* numbers);
+
+  // The first row in [begin, end) with an element that is not <= limits[j], or end;
+  // scores [rows, n_queries], limits [padded], +inf beyond n_queries.
+  std::int64_t (*find_row_above)(const float* scores, std::int64_t begin, std::int64_t end,
+                                 std::int64_t n_queries, const float* limits);
+
+  // IEEE binary16 to float32.
+  void (*halves_to_floats)(const std::uint16_t* halves, std::int64_t n, float* floats);
+
+  // out[r, d] = weights[code d of packed row r]; out [n_rows, dim], weights [2^bits].
+  void (*look_up_weights)(const std::uint8_t* packed, std::int64_t n_rows, std::int64_t dim,
+                          int bits, const float* weights, float* out);
+
+  // buckets[d] = number of cutoffs <= values[d] - centroid[d]; at most 255 cutoffs.
+  void (*bucketize)(const float* values, const float* centroid, std::int64_t dim,
+                    const float* cutoffs, std::int64_t n_cutoffs, std::uint8_t* buckets);
+
+  // CRC32C of each block; the last may be shorter.
+  void (*crc32c)(const std::uint8_t* bytes, std::int64_t n_bytes, std::int64_t block_bytes,
+                 std::uint32_t* checksums);
+};
+
+extern const Primitives kBaseline;
+#if WEFT_X86
+extern const Primitives kAvx2;
+extern const Primitives kAvx512;
+#endif
+
+}  // namespace weft::cpu

@@ -1,0 +1,204 @@
+#include "cpu/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <cstdlib>
+#include <limits>
+#include <list>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include "weft/arrays.h"
+#include "weft/targets.h"
+
+namespace weft::cpu {
+namespace {
+
+// A loop in progress. It lives on its caller's stack until no thread is inside.
+struct Job {
+  const ChunkedLoop& loop;
+  std::atomic<std::int64_t> next_chunk{0};
+  int joined = 1;  // workers that ever came, the caller included; guarded by the pool's mutex
+  int inside = 0;  // the pool's threads that are at it now; guarded by the pool's mutex
+  std::int64_t failed_chunk = std::numeric_limits<std::int64_t>::max();
+  Status status;
+
+  explicit Job(const ChunkedLoop& chunked_loop) : loop(chunked_loop) {}
+};
+
+class ThreadPool {
+ public:
+  static ThreadPool& instance();
+  Status run(const ChunkedLoop& loop);
+
+ private:
+  void start_threads(int wanted);
+  void serve();
+  void work(Job& job, int worker);
+  Job* find_job();
+
+  std::mutex mutex_;
+  std::condition_variable job_added_;
+  std::condition_variable worker_left_;
+  std::list<Job*> jobs_;
+  int n_threads_ = 0;
+};
+
+// Only the forking thread exists in the child, and the parent's mutex may be locked there for ever:
+// the child leaves the parent's pool alone and makes its own.
+void replace_pool_in_child();
+
+ThreadPool* first_pool() {
+  pthread_atfork(nullptr, nullptr, replace_pool_in_child);
+  return new ThreadPool;
+}
+
+// Made when the module is loaded, without threads, and never destroyed: its threads may outlive
+// the destructors of static objects.
+std::atomic<ThreadPool*> current_pool{first_pool()};
+
+void replace_pool_in_child() { current_pool.store(new ThreadPool); }
+
+ThreadPool& ThreadPool::instance() { return *current_pool.load(); }
+
+// Signals belong to the threads of the program.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+// A thread that the system refuses is done without: the caller does the work itself.
+void ThreadPool::start_threads(int wanted) {
+  const BlockedSignals blocked;
+  for (; n_threads_ < wanted; ++n_threads_) {
+    try {
+      std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+      return;
+    }
+  }
+}
+
+Status ThreadPool::run(const ChunkedLoop& loop) {
+  Job job(loop);
+  std::list<Job*> entry = {&job};
+  {
+    const std::lock_guard lock(mutex_);
+    start_threads(loop.workers - 1);
+    jobs_.splice(jobs_.end(), entry);
+  }
+  job_added_.notify_all();
+  work(job, 0);
+  std::unique_lock lock(mutex_);
+  jobs_.remove(&job);
+  worker_left_.wait(lock, [&] { return job.inside == 0; });
+  return std::move(job.status);
+}
+
+// A loop that has room for another worker and work left for it.
+Job* ThreadPool::find_job() {
+  for (Job* job : jobs_) {
+    if (job->joined < job->loop.workers && job->next_chunk.load() < job->loop.n_chunks) return job;
+  }
+  return nullptr;
+}
+
+void ThreadPool::serve() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    Job* job = nullptr;
+    job_added_.wait(lock, [&] { return (job = find_job()) != nullptr; });
+    const int worker = job->joined++;
+    ++job->inside;
+    lock.unlock();
+    work(*job, worker);
+    lock.lock();
+    --job->inside;
+    worker_left_.notify_all();
+  }
+}
+
+void ThreadPool::work(Job& job, int worker) {
+  while (true) {
+    const std::int64_t chunk = job.next_chunk.fetch_add(1);
+    if (chunk >= job.loop.n_chunks) return;
+    Status status = job.loop.call(job.loop.context, chunk, worker);
+    if (status.ok()) continue;
+    const std::lock_guard lock(mutex_);
+    if (chunk < job.failed_chunk) {
+      job.failed_chunk = chunk;
+      job.status = std::move(status);
+    }
+  }
+}
+
+Status run_here(const ChunkedLoop& loop) {
+  Status first;
+  for (std::int64_t chunk = 0; chunk < loop.n_chunks; ++chunk) {
+    Status status = loop.call(loop.context, chunk, 0);
+    if (first.ok() && !status.ok()) first = std::move(status);
+  }
+  return first;
+}
+
+int usable_cores() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof cores, &cores) == 0) return std::max(CPU_COUNT(&cores), 1);
+  return static_cast<int>(std::max(std::thread::hardware_concurrency(), 1U));
+}
+
+}  // namespace
+
+Status run_on_pool(const ChunkedLoop& loop) {
+  if (loop.workers <= 1) return run_here(loop);
+  return ThreadPool::instance().run(loop);
+}
+
+Status resolve_threads(int threads, int* resolved) {
+  if (threads < 0 || threads > kMaxThreads) {
+    return Status::invalid_value("threads: must lie in [0, " + std::to_string(kMaxThreads) +
+                                 "], got " + std::to_string(threads));
+  }
+  *resolved = threads;
+  return threads > 0 ? Status() : default_threads(resolved);
+}
+
+}  // namespace weft::cpu
+
+namespace weft {
+
+Status default_threads(int* threads) {
+  const char* wanted = std::getenv("WEFT_THREADS");
+  if (wanted == nullptr || *wanted == '\0') {
+    *threads = std::min(cpu::usable_cores(), kMaxThreads);
+    return {};
+  }
+  char* end = nullptr;
+  const long number = std::strtol(wanted, &end, 10);
+  if (*end != '\0' || number < 1 || number > kMaxThreads) {
+    return Status::invalid_value("WEFT_THREADS: must be a number of 1 to " +
+                                 std::to_string(kMaxThreads) + ", is '" + wanted + "'");
+  }
+  *threads = static_cast<int>(number);
+  return {};
+}
+
+}  // namespace weft
