@@ -272,7 +272,7 @@ NB_MODULE(_core, m) {
                "ivf_offsets: weft.kernels.arrays.I64, ivf_pids: weft.kernels.arrays.U32, "
                "n_passages: int, *, allowed: weft.kernels.arrays.Mask | None = None"
                ") -> weft.kernels.arrays.U32"),
-        "probes"_a, "ivf_centroids"_a, "ivf_offsets"_a, "ivf_pids"_a, "n_passages"_a,
+        "probes"_a, "ivf_centroids"_a.none(), "ivf_offsets"_a, "ivf_pids"_a, "n_passages"_a,
         nb::kw_only(), "allowed"_a = nb::none());
   m.def("centroid_interaction", &b::centroid_interaction,
         nb::sig("def centroid_interaction(scores: weft.kernels.arrays.F32, "
