@@ -22,7 +22,6 @@ def info() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "kernels": {
-            "native": kernels.NATIVE,
             "target": kernels.active_target(),
             "targets": kernels.targets(),
         },

@@ -34,11 +34,7 @@ def test_public_names_exist(tmp_path):
 
 
 def test_unknown_name_is_an_attribute_error(tmp_path):
-    code = (
-        "import weft\n"
-        "try:\n    weft.nothing\n"
-        "except AttributeError as error:\n    print(error)"
-    )
+    code = "import weft\ntry:\n    weft.nothing\nexcept AttributeError as error:\n    print(error)"
     assert "nothing" in run(code, tmp_path)
 
 

@@ -1,0 +1,46 @@
+"""From ranked passages to the documents that the caller added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .documents import Hit, Passage
+from .search.ranking import Ranking
+from .storage.segment import SegmentView
+
+
+def make_hits(ranking: Ranking, segments: Sequence[SegmentView], k: int) -> list[Hit]:
+    """Fetch documents and spans for the best k rows of a ranking.
+
+    Args:
+        ranking: best first, with the rows that tie with the k-th behind it.
+        segments: what `ranking.segment` points into.
+        k: hits wanted.
+
+    Returns:
+        At most k hits; equal scores come in the order of document id and ordinal, so that the
+        way in which documents were spread over segments cannot be seen.
+    """
+    hits: list[Hit] = []
+    for number in np.unique(ranking.segment):
+        rows = np.flatnonzero(ranking.segment == number)
+        hits += _hits_of_segment(segments[int(number)], ranking.take(rows))
+    hits.sort(key=lambda hit: (-hit.score, hit.id, hit.passage.ordinal))
+    return hits[:k]
+
+
+def _hits_of_segment(segment: SegmentView, ranking: Ranking) -> list[Hit]:
+    docnos = segment.passage_document[ranking.pid].tolist()
+    unique = sorted(set(docnos))
+    documents = dict(zip(unique, segment.passages.documents(unique), strict=True))
+    spans, ordinals = segment.passages.spans(ranking.pid)
+    hits = []
+    for row, docno in enumerate(docnos):
+        document = documents[docno]
+        start, end = (int(value) for value in spans[row])
+        passage = Passage(document.id, int(ordinals[row]), start, end, document.text[start:end])
+        score = float(ranking.score[row])
+        hits.append(Hit(document.id, score, document.text, dict(document.metadata), passage))
+    return hits

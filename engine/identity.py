@@ -1,0 +1,127 @@
+"""The encoder of an index: recorded when the index is made, loaded when first needed, checked."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from .encoder.base import Encoder
+from .errors import (
+    DimensionMismatchError,
+    EncoderMismatchError,
+    InvalidParameterError,
+    InvalidQueryError,
+)
+
+COMPARED = ("content_hash", "dim", "query_maxlen", "document_maxlen", "details")
+"""What must agree for two encoders to give equal vectors; names may differ."""
+
+EncoderLike = str | Path | Encoder
+
+
+class EncoderSlot:
+    """Holds an index's encoder, or what is needed to load it when a text first needs it."""
+
+    def __init__(self, given: EncoderLike | None, dim: int | None = None, threads: int = 0) -> None:
+        self._given = given
+        self._threads = threads
+        self._recorded: dict[str, Any] | None = None
+        self._dim = dim
+        self._encoder: Encoder | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def for_new_index(
+        cls, given: EncoderLike | None, dim: int | None, threads: int = 0
+    ) -> EncoderSlot:
+        """The slot of an index about to be made: an encoder, or a dim alone.
+
+        Raises:
+            InvalidParameterError: both were given.
+        """
+        if given is not None and dim is not None:
+            raise InvalidParameterError(
+                "encoder and dim exclude each other: an encoder brings its dim; pass dim alone "
+                "for an index of ready-made embeddings."
+            )
+        slot = cls(given, dim, threads)
+        if dim is None:
+            slot._encoder = _load(given, threads)
+            slot._dim = slot._encoder.identity.dim
+            slot._recorded = _record(slot._encoder)
+        return slot
+
+    @property
+    def dim(self) -> int | None:
+        """Components per vector, once known."""
+        return self._dim
+
+    def record(self) -> dict[str, Any] | None:
+        """The identity as the manifest keeps it; None for an index of ready-made embeddings."""
+        return self._recorded
+
+    def expect(self, recorded: dict[str, Any] | None, dim: int) -> None:
+        """Take the identity from a manifest, and hold an encoder that was handed in against it.
+
+        Raises:
+            EncoderMismatchError: the encoder handed in is another one.
+            DimensionMismatchError: the index has no encoder and another dim.
+        """
+        self._recorded, self._dim = recorded, dim
+        if self._given is not None:
+            self.get()
+
+    def get(self) -> Encoder:
+        """The encoder, loaded once and checked.
+
+        Raises:
+            InvalidQueryError: the index holds ready-made embeddings and none was handed in.
+            EncoderMismatchError: what was loaded is not what the index was made with.
+        """
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = self._load_checked()
+            return self._encoder
+
+    def _load_checked(self) -> Encoder:
+        if self._given is None and self._recorded is None:
+            raise InvalidQueryError(
+                "This index holds ready-made embeddings and records no encoder: pass vectors, or "
+                "open it with the encoder that made them: Index.open(path, encoder=...)."
+            )
+        source = self._given
+        if source is None and self._recorded is not None:
+            source = self._recorded.get("source")
+        encoder = _load(source, self._threads)
+        self._check(encoder)
+        return encoder
+
+    def _check(self, encoder: Encoder) -> None:
+        identity = encoder.identity.to_json()
+        if self._recorded is None:
+            if identity["dim"] != self._dim:
+                raise DimensionMismatchError(
+                    f"Encoder {identity['name']!r} has dim {identity['dim']}, the index has dim "
+                    f"{self._dim}: use the encoder that made its embeddings."
+                )
+            return
+        for key in COMPARED:
+            if identity[key] != self._recorded.get(key):
+                raise EncoderMismatchError(
+                    f"The index was made with encoder {self._recorded.get('name')!r}; "
+                    f"{identity['name']!r} differs in {key}. Open it with the encoder it was made "
+                    "with, or make a new index and add the documents again."
+                )
+
+
+def _load(source: EncoderLike | None, threads: int) -> Encoder:
+    if source is not None and not isinstance(source, str | Path):
+        return source
+    from .encoder import load_encoder
+
+    return load_encoder(source, threads=threads)
+
+
+def _record(encoder: Encoder) -> dict[str, Any]:
+    return {**encoder.identity.to_json(), "source": getattr(encoder, "source", None)}

@@ -1,0 +1,410 @@
+"""The index: create, open, add, upsert, delete, get, search, explain, snapshot, compact, stats."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import limits
+from .documents import Document, Hit
+from .embeddings import check_embeddings
+from .encoder.base import Encoder
+from .errors import (
+    DuplicateDocumentError,
+    InvalidEmbeddingError,
+    InvalidQueryError,
+    WriterClosedError,
+)
+from .identity import EncoderSlot
+from .ingest import embedded_batches, encoded_batches
+from .search.explain import Explanation
+from .stats import IndexStats, index_stats
+from .storage import create_index
+from .storage.batch import EncodedBatch
+from .storage.compaction import CompactionReport, compact
+from .storage.manifest import IndexSettings
+from .storage.reader import Reader
+from .storage.writer import Commit, StagedSegment, Writer
+from .validation import (
+    check_dim,
+    check_ids,
+    check_integer,
+    check_query_text,
+    make_documents,
+)
+from .view import IndexView, Query
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """What `add` and `upsert` did: the committed generation and the ids, in order."""
+
+    generation: int
+    ids: list[str]
+    n_passages: int
+    replaced: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """What `delete` did: the committed generation, the ids removed and those not there."""
+
+    generation: int
+    deleted: list[str]
+    missing: list[str]
+
+
+class Index:
+    """A directory of documents that can be searched while it changes.
+
+    Make one with `Index.create` or `Index.open`. All methods may be called from several
+    threads, and several processes may open the same index; readers see each commit as soon as
+    it is made. Usable as a context manager.
+    """
+
+    def __init__(self, path: Path, encoder: EncoderSlot, *, mmap: bool, threads: int) -> None:
+        self.path = path
+        self.threads = threads
+        self._reader = Reader(path, mmap=mmap)
+        self._encoder = encoder
+        self._writer: Writer | None = None
+        self._write_lock = threading.RLock()
+        self._closed = False
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        encoder: str | Path | Encoder | None = None,
+        dim: int | None = None,
+        bits: int = limits.DEFAULT_BITS,
+        flat_below_tokens: int = limits.FLAT_BELOW_TOKENS,
+        threads: int = 0,
+    ) -> Self:
+        """Make an empty index in a new or empty folder.
+
+        Args:
+            path: the folder.
+            encoder: a checkpoint folder, a hub name or an encoder object; None is the local
+                MiniLM, unless `dim` is given.
+            dim: components per vector, for an index of ready-made embeddings without an
+                encoder; not together with `encoder`.
+            bits: residual bits per dimension once the index is coded: 1, 2, 4 or 8.
+            flat_below_tokens: size below which the index keeps float16 embeddings and scores
+                them exactly; at or above it `compact` trains a codec and compresses.
+            threads: for searching and writing; 0 is all cores.
+
+        Raises:
+            IndexExistsError: the folder holds an index, or other files.
+            InvalidParameterError: a parameter outside its range.
+            CheckpointError, MissingDependencyError: the encoder cannot be loaded.
+        """
+        settings = IndexSettings(bits=bits, flat_below_tokens=flat_below_tokens)
+        check_integer("threads", threads, 0, 1024)
+        slot = EncoderSlot.for_new_index(encoder, dim, threads)
+        create_index(Path(path), dim=check_dim(slot.dim), encoder=slot.record(), settings=settings)
+        return cls(Path(path), slot, mmap=True, threads=threads)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        encoder: str | Path | Encoder | None = None,
+        mmap: bool = True,
+        threads: int = 0,
+    ) -> Self:
+        """Open an index; the encoder it was made with is loaded when a text first needs it.
+
+        Args:
+            path: the folder.
+            encoder: where the encoder is now, if it is not where it was; it must be the same.
+            mmap: map the files (memory is shared and reclaimable); False reads them.
+            threads: for searching and writing; 0 is all cores.
+
+        Raises:
+            IndexNotFoundError: the folder holds no index.
+            UnsupportedFormatError: a newer Weft wrote it.
+            CorruptIndexError: the manifest is damaged.
+            EncoderMismatchError: `encoder` is not the one that the index was made with.
+        """
+        check_integer("threads", threads, 0, 1024)
+        slot = EncoderSlot(encoder, threads=threads)
+        index = cls(Path(path), slot, mmap=mmap, threads=threads)
+        with index.snapshot() as view:
+            slot.expect(view.manifest.encoder, view.manifest.dim)
+        return index
+
+    def add(
+        self,
+        texts: Sequence[str | Document] | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        embeddings: Sequence[NDArray[Any]] | None = None,
+        progress: bool = False,
+    ) -> AddResult:
+        """Add documents in one commit; they can be found when the call returns.
+
+        Args:
+            texts: strings or `Document`s. Long ones are split into overlapping passages.
+            ids: one per document; random ones are made when left out.
+            metadata: one mapping of JSON values per document.
+            embeddings: one array float32, float16 or float64 [tokens, dim] per document, unit
+                rows: stored as they are, one passage per document, and nothing is encoded.
+                `texts` may then be left out.
+            progress: show a progress bar while encoding.
+
+        Raises:
+            DuplicateDocumentError: an id is in the index, or twice in the call.
+            InvalidDocumentError, InvalidEmbeddingError, DimensionMismatchError: bad input; the
+                message names the document. Nothing has been written.
+            StorageError: the disk refused; nothing of the call is visible.
+        """
+        return self._write(texts, ids, metadata, embeddings, progress, replace=False)
+
+    def upsert(
+        self,
+        texts: Sequence[str | Document] | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        embeddings: Sequence[NDArray[Any]] | None = None,
+        progress: bool = False,
+    ) -> AddResult:
+        """Add documents, replacing those whose id is in the index, in one commit.
+
+        Arguments, result and errors are those of `add`, but an id that is in the index is
+        replaced with all its passages.
+        """
+        return self._write(texts, ids, metadata, embeddings, progress, replace=True)
+
+    def delete(self, ids: Sequence[str]) -> DeleteResult:
+        """Remove documents with all their passages in one commit.
+
+        Args:
+            ids: document ids; unknown ones are reported, not an error.
+
+        Raises:
+            InvalidDocumentError: an entry is not a usable id, or `ids` is a single string.
+        """
+        checked = check_ids(ids)
+        with self._writing() as writer:
+            commit = writer.commit([], delete=checked)
+        return DeleteResult(commit.generation, list(commit.deleted), list(commit.missing))
+
+    def get(self, id: str | Sequence[str]) -> Document | list[Document | None] | None:
+        """The document behind an id, or a list for a list of ids; None where there is none."""
+        with self.snapshot() as view:
+            return view.get(id)
+
+    def count(self) -> int:
+        """Number of documents."""
+        with self.snapshot() as view:
+            return view.count()
+
+    def ids(self) -> Iterator[str]:
+        """All document ids of the newest generation."""
+        with self.snapshot() as view:
+            yield from view.ids()
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self.get(id) is not None
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def search(
+        self,
+        query: Query,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        group_by: str = "document",
+        **parameters: Any,
+    ) -> list[Hit]:
+        """The best k documents for a query, best first.
+
+        Args:
+            query: a text, or query vectors float [nq, dim].
+            k: hits wanted, 1 to 10,000. Fewer come back only when fewer documents match.
+            filter: conditions on the metadata, applied before scoring: `{"year": {"$gte":
+                2020}}`; operators `$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $and
+                $or $not`.
+            group_by: "document" (a hit is a document with its best passage) or "passage".
+            parameters: `nprobe`, `centroid_score_threshold`, `ndocs`, `exact`, `threads`; see
+                `docs/parameters.md`.
+
+        Raises:
+            InvalidQueryError: an empty query, or one of another type.
+            InvalidParameterError: an unknown parameter, or one outside its range.
+            InvalidFilterError: a filter that is not understood.
+            DimensionMismatchError: vectors of another dim.
+            EncoderMismatchError: the index was made with another encoder.
+        """
+        with self.snapshot() as view:
+            return view.search(query, k, filter=filter, group_by=group_by, **parameters)
+
+    def search_batch(
+        self,
+        queries: Sequence[Query],
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        group_by: str = "document",
+        **parameters: Any,
+    ) -> list[list[Hit]]:
+        """`search` for several queries on one generation, encoded together, one list each."""
+        with self.snapshot() as view:
+            return view.search_batch(queries, k, filter=filter, group_by=group_by, **parameters)
+
+    def explain(self, query: Query, id: str) -> Explanation:
+        """Which token of a document's best passage each query token matched, and what it gave.
+
+        Raises:
+            InvalidDocumentError: no document has this id.
+        """
+        with self.snapshot() as view:
+            return view.explain(query, id)
+
+    def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """The vectors that `search` would use for these texts, float32 [nq, dim] each."""
+        if isinstance(texts, str):
+            raise InvalidQueryError("texts is a single string: pass a list of queries.")
+        return self._encoder.get().encode_queries([check_query_text(text) for text in texts])
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded on first use."""
+        return self._encoder.get()
+
+    def snapshot(self) -> IndexView:
+        """A view of the newest generation that stays as it is; close it, or use `with`."""
+        return IndexView(self._reader.snapshot(), self._encoder, self.threads)
+
+    def compact(self) -> CompactionReport:
+        """Merge segments, drop deleted passages, and compress once the index is large enough.
+
+        Searching goes on meanwhile. From `flat_below_tokens` on, the first call trains the
+        codec and turns flat segments into coded ones.
+        """
+        with self._writing() as writer:
+            return compact(writer)
+
+    def stats(self) -> IndexStats:
+        """Sizes, segments, codec and reconstruction error of the newest generation."""
+        with self.snapshot() as view:
+            return index_stats(view)
+
+    def close(self) -> None:
+        """Let go of files and pins; the index cannot be used afterwards."""
+        with self._write_lock:
+            self._closed = True
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r})"
+
+    def _write(
+        self,
+        texts: Sequence[str | Document] | None,
+        ids: Sequence[str] | None,
+        metadata: Sequence[Mapping[str, Any]] | None,
+        embeddings: Sequence[NDArray[Any]] | None,
+        progress: bool,
+        *,
+        replace: bool,
+    ) -> AddResult:
+        n_embeddings = None if embeddings is None else _length(embeddings)
+        documents = make_documents(texts, ids, metadata, n_embeddings)
+        names = [document.id for document in documents]
+        if not replace:
+            self._refuse_present(names)
+        batches = self._batches(documents, embeddings, progress)
+        with self._writing() as writer:
+            staged, commit = _stage_and_commit(writer, batches, replace=replace)
+        return AddResult(
+            generation=commit.generation,
+            ids=names,
+            n_passages=sum(segment.n_passages for segment in staged),
+            replaced=len(commit.replaced),
+        )
+
+    def _batches(
+        self,
+        documents: list[Document],
+        embeddings: Sequence[NDArray[Any]] | None,
+        progress: bool,
+    ) -> Iterator[EncodedBatch]:
+        if embeddings is None:
+            return encoded_batches(documents, self._encoder.get(), progress=progress)
+        dim = self._encoder.dim
+        arrays = check_embeddings(embeddings, [document.id for document in documents], dim)
+        return embedded_batches(documents, arrays, dim)
+
+    def _refuse_present(self, ids: list[str]) -> None:
+        """Find a duplicate before minutes of encoding; the commit checks again."""
+        with self.snapshot() as view:
+            present = view.present(ids)
+        if present:
+            raise DuplicateDocumentError(
+                f"Document id {present[0]!r} is in the index"
+                + (f", and {len(present) - 1} more" if len(present) > 1 else "")
+                + ": use upsert to replace, or another id."
+            )
+
+    @contextmanager
+    def _writing(self) -> Iterator[Writer]:
+        """The one writer of this object, made when first needed; one change at a time."""
+        with self._write_lock:
+            if self._closed:
+                raise WriterClosedError("The index was closed: open it again to change it.")
+            if self._writer is None:
+                self._writer = Writer(self.path, threads=self.threads)
+            yield self._writer
+
+
+def _stage_and_commit(
+    writer: Writer, batches: Iterator[EncodedBatch], *, replace: bool
+) -> tuple[list[StagedSegment], Commit]:
+    staged: list[StagedSegment] = []
+    try:
+        for batch in batches:
+            staged.append(writer.stage(batch))
+        return staged, writer.commit(staged, replace=replace)
+    except BaseException:
+        # Also when the encoder fails or the user interrupts: nothing may be left behind.
+        writer.discard(staged)
+        raise
+
+
+def _length(embeddings: object) -> int:
+    if not isinstance(embeddings, Sequence | np.ndarray):
+        raise InvalidEmbeddingError(
+            f"embeddings is a {type(embeddings).__name__}: pass a list with one array "
+            "[tokens, dim] per document."
+        )
+    return len(embeddings)

@@ -1,0 +1,211 @@
+"""Reading one generation of an index: get, count, ids, search, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codec import Codec
+from .documents import Document, Hit
+from .embeddings import check_query_embeddings
+from .errors import InvalidDocumentError, InvalidQueryError
+from .hits import make_hits
+from .identity import EncoderSlot
+from .search.explain import Explanation
+from .search.filters import parse_filter
+from .search.pipeline import rank
+from .search.plan import SearchPlan, make_plan
+from .search.segments import Mask, passage_mask
+from .storage.manifest import Manifest
+from .storage.reader import Snapshot
+from .storage.segment import SegmentView
+from .validation import check_ids, check_query_text
+
+Query = str | NDArray[Any]
+FloatArray = NDArray[np.float32]
+
+
+class IndexView:
+    """One generation of an index, which stays as it is while the index moves on.
+
+    Close it when done, or use it as a context manager: until then its files are kept.
+    """
+
+    def __init__(self, snapshot: Snapshot, encoder: EncoderSlot, threads: int) -> None:
+        self._snapshot = snapshot
+        self._encoder = encoder
+        self._threads = threads
+
+    @property
+    def generation(self) -> int:
+        """Number of the commit that is seen."""
+        return self._snapshot.generation
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the generation consists of."""
+        return self._snapshot.manifest
+
+    @property
+    def segments(self) -> Sequence[SegmentView]:
+        """The segments, with what is alive in each."""
+        return self._snapshot.segments
+
+    @property
+    def codec(self) -> Codec | None:
+        """The codec of the coded segments; None while the index is flat."""
+        return self._snapshot.codec
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The storage's own snapshot."""
+        return self._snapshot
+
+    @overload
+    def get(self, id: str) -> Document | None: ...
+    @overload
+    def get(self, id: Sequence[str]) -> list[Document | None]: ...
+    def get(self, id: str | Sequence[str]) -> Document | list[Document | None] | None:
+        """The document behind an id, or a list for a list of ids; None where there is none."""
+        if isinstance(id, str):
+            return self._get([id])[0]
+        return self._get(check_ids(id))
+
+    def _get(self, ids: Sequence[str]) -> list[Document | None]:
+        found: dict[str, Document] = {}
+        for segment in self.segments:
+            docnos = alive_docnos(segment, ids)
+            if docnos:
+                documents = segment.passages.documents(list(docnos.values()))
+                found.update((document.id, document) for document in documents)
+        return [found.get(id) for id in ids]
+
+    def present(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are in the index."""
+        found: set[str] = set()
+        for segment in self.segments:
+            found.update(alive_docnos(segment, ids))
+        return [id for id in ids if id in found]
+
+    def count(self) -> int:
+        """Number of documents."""
+        return self._snapshot.n_documents
+
+    def ids(self) -> Iterator[str]:
+        """All document ids, segment by segment, in the order in which they were added."""
+        for segment in self.segments:
+            alive = segment.alive_documents
+            for docno, id in enumerate(segment.passages.ids()):
+                if alive is None or alive[docno]:
+                    yield id
+
+    def search(
+        self,
+        query: Query,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        group_by: str = "document",
+        **parameters: Any,
+    ) -> list[Hit]:
+        """The best k documents for a query; see `Index.search`."""
+        plan = self._plan(k, group_by, parameters)
+        allowed = self._allowed(filter)
+        return self._search(self._vectors([query])[0], plan, allowed)
+
+    def search_batch(
+        self,
+        queries: Sequence[Query],
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        group_by: str = "document",
+        **parameters: Any,
+    ) -> list[list[Hit]]:
+        """`search` for several queries, encoded together and spread over the threads."""
+        if isinstance(queries, str | bytes):
+            raise InvalidQueryError("queries is a single string: pass a list, or use search.")
+        plan = self._plan(k, group_by, {"threads": 1, **parameters})
+        allowed = self._allowed(filter)
+        vectors = self._vectors(list(queries))
+        with ThreadPoolExecutor(max_workers=self._workers()) as pool:
+            return list(pool.map(lambda v: self._search(v, plan, allowed), vectors))
+
+    def _workers(self) -> int:
+        from .. import kernels
+
+        return self._threads or kernels.default_threads()
+
+    def _plan(self, k: int, group_by: str, parameters: Mapping[str, Any]) -> SearchPlan:
+        return make_plan(k, **{"threads": self._threads, "group_by": group_by, **parameters})
+
+    def _allowed(self, filter: Mapping[str, Any] | None) -> list[Mask | None] | None:
+        if filter is None:
+            return None
+        parsed = parse_filter(filter)
+        return [
+            passage_mask(parsed.documents(segment.passages), segment) for segment in self.segments
+        ]
+
+    def _search(
+        self, vectors: FloatArray, plan: SearchPlan, allowed: list[Mask | None] | None
+    ) -> list[Hit]:
+        ranking = rank(vectors, self.segments, self.codec, plan, allowed)
+        return make_hits(ranking, self.segments, plan.k)
+
+    def _vectors(self, queries: Sequence[Query]) -> list[FloatArray]:
+        """Check all queries, then encode the texts among them in one go."""
+        texts = [check_query_text(query) for query in queries if isinstance(query, str)]
+        given = [
+            None if isinstance(query, str) else self._given_vectors(query) for query in queries
+        ]
+        encoded = iter(self._encoder.get().encode_queries(texts) if texts else [])
+        return [next(encoded) if vectors is None else vectors for vectors in given]
+
+    def _given_vectors(self, query: object) -> FloatArray:
+        if query is None or isinstance(query, bytes):
+            raise InvalidQueryError(
+                f"The query is {query!r:.40}, a {type(query).__name__}: pass a string or an array "
+                "[vectors, dim]."
+            )
+        return check_query_embeddings(query, self.manifest.dim)
+
+    def explain(self, query: Query, id: str) -> Explanation:
+        """Which token of a document's best passage each query token matched; see `Index`."""
+        from .attribution import explain_document
+
+        vectors = self._vectors([query])[0]
+        for segment in self.segments:
+            docnos = alive_docnos(segment, check_ids([id]))
+            if docnos:
+                return explain_document(
+                    query, vectors, segment, docnos[id], self.codec, self._encoder
+                )
+        raise InvalidDocumentError(f"No document has the id {id!r}: search or list ids() first.")
+
+    def close(self) -> None:
+        """Let go of the generation."""
+        self._snapshot.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def alive_docnos(segment: SegmentView, ids: Sequence[str]) -> dict[str, int]:
+    """Which of the ids live in the segment, and under which docno."""
+    alive = segment.alive_documents
+    docnos = segment.passages.docnos(ids)
+    return {id: docno for id, docno in docnos.items() if alive is None or alive[docno]}
