@@ -223,19 +223,22 @@ def assign(embeddings: F32, centroids: F32, *, threads: int = 0) -> tuple[U32, F
     best = np.empty(embeddings.shape[0], dtype=np.float32)
     for start in range(0, embeddings.shape[0], 1000):
         rows = slice(start, start + 1000)
-        scores = embeddings[rows] @ centroids.T
+        with np.errstate(invalid="ignore", over="ignore"):
+            scores = embeddings[rows] @ centroids.T
+        scores[np.isnan(scores)] = -np.inf
         codes[rows] = scores.argmax(axis=1)
         best[rows] = scores.max(axis=1)
+    if not np.isfinite(best).all():
+        raise ValueError("centroids: no finite best score; they hold NaN, infinity or overflow")
     return codes, best
 
 
 def _require_centroids(centroids: F32, dim: int) -> None:
-    """Raise unless there is a centroid and all are finite and of that dim."""
+    """Raise unless there is a centroid and all are of that dim."""
     require_vectors("centroids", centroids)
     require_equal("centroids", centroids.shape[1], dim, "components, as embeddings have")
     if centroids.shape[0] < 1:
         raise ValueError("centroids: expected at least one, got 0")
-    require_finite("centroids", centroids)
 
 
 def bytes_per_row(dim: int, bits: int) -> int:
@@ -294,7 +297,7 @@ def compress(
     _require_cutoffs(bucket_cutoffs, bits)
     require_threads(threads)
     nearest = centroids[codes]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         places = np.searchsorted(bucket_cutoffs, embeddings - nearest, side="right")
     buckets: U8 = places.astype(np.uint8)
     restored = (nearest + bucket_weights[buckets]).astype(np.float64)
@@ -313,11 +316,14 @@ def _require_cutoffs(bucket_cutoffs: F32, bits: int) -> None:
 def _inverse_norm_bytes(restored: NDArray[np.float64], inverse_norm_range: Range) -> U8:
     """1/‖row‖ as a byte: its place in the range, rounded to the nearest even, clipped."""
     low, high = require_inverse_norm_range(inverse_norm_range)
+    norms = np.sqrt((restored * restored).sum(axis=1))
+    if not np.isfinite(norms).all():
+        raise ValueError("centroids: a row of a code holds NaN, infinity or overflows")
     if low == high:
         return np.zeros(restored.shape[0], dtype=np.uint8)
     with np.errstate(divide="ignore"):
-        inverse = 1.0 / np.sqrt((restored * restored).sum(axis=1))
-    place = (inverse - low) * (255.0 / (high - low))
+        inverse = 1.0 / norms
+    place = (inverse - low) / (high - low) * 255.0
     result: U8 = np.clip(np.rint(place), 0, 255).astype(np.uint8)
     return result
 

@@ -14,12 +14,15 @@ def assign(embeddings: F32, centroids: F32, *, threads: int = 0) -> tuple[U32, F
 
     Args:
         embeddings: float32 [n, dim], finite.
-        centroids: float32 [K, dim], finite, K at least 1.
+        centroids: float32 [K, dim], K at least 1; a NaN never wins.
         threads: 0 for the default.
 
     Returns:
         uint32 [n] codes, the lower number in a tie, and float32 [n] dot products. The n x K
         matrix is never stored.
+
+    Raises:
+        ValueError: also where an embedding has no finite best score.
 
     Source: Santhanam et al. 2022 (ColBERTv2), section 3.3.
     """
@@ -74,7 +77,7 @@ def compress(
 
     Args:
         embeddings: float32 [n, dim], finite.
-        centroids: float32 [K, dim], finite, K at least 1.
+        centroids: float32 [K, dim], finite where a code points.
         codes: uint16 or uint32 [n], below K.
         bucket_cutoffs: float32 [2^bits - 1], finite, ascending.
         bucket_weights: float32 [2^bits], bits 1, 2, 4 or 8.

@@ -24,7 +24,7 @@ inline std::array<float, 256> inverse_norm_values(const Buckets& buckets) {
 inline std::uint8_t inverse_norm_byte(double inverse_norm, const Buckets& buckets) {
   const double width = buckets.inverse_norm_high - buckets.inverse_norm_low;
   if (width <= 0) return 0;
-  const double place = (inverse_norm - buckets.inverse_norm_low) * (255.0 / width);
+  const double place = (inverse_norm - buckets.inverse_norm_low) / width * 255.0;
   return static_cast<std::uint8_t>(std::clamp(std::nearbyint(place), 0.0, 255.0));
 }
 
