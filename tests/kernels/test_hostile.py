@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from weft import kernels
 from weft.kernels import reference
 from weft.kernels.arrays import MAX_DIM

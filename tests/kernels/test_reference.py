@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from weft.kernels import reference
 
 
@@ -13,7 +14,9 @@ def test_centroid_scores_are_dot_products(rows: dict[str, np.ndarray]) -> None:
     scores = reference.centroid_scores(rows["centroids"], rows["query"])
     for k, centroid in enumerate(rows["centroids"]):
         for j, vector in enumerate(rows["query"]):
-            assert scores[k, j] == sum(int(a) * int(b) for a, b in zip(centroid, vector, strict=True))
+            assert scores[k, j] == sum(
+                int(a) * int(b) for a, b in zip(centroid, vector, strict=True)
+            )
 
 
 @pytest.fixture
@@ -112,7 +115,10 @@ def test_candidates_are_a_set() -> None:
     assert found.tolist() == sorted({*lists[0], *lists[3]})
     allowed = np.ones(9, dtype=np.uint8)
     allowed[4] = 0
-    assert reference.candidates(probes, numbers, offsets, pids, 9, allowed=allowed).tolist() == [1, 7]
+    assert reference.candidates(probes, numbers, offsets, pids, 9, allowed=allowed).tolist() == [
+        1,
+        7,
+    ]
 
 
 def test_topk_and_top_centroids_break_ties_downwards() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from weft import kernels
 from weft.kernels import reference
 
@@ -200,7 +201,9 @@ def test_a_score_does_not_depend_on_its_neighbours(target: str) -> None:
         alone = kernels.maxsim(query, tokens.copy(), np.array([0, len(tokens)]))
         assert alone.tobytes() == together[p : p + 1].tobytes()
     rows = [kernels.centroid_scores(row[None].copy(), query) for row in embeddings[:50]]
-    assert np.concatenate(rows).tobytes() == kernels.centroid_scores(embeddings[:50], query).tobytes()
+    assert (
+        np.concatenate(rows).tobytes() == kernels.centroid_scores(embeddings[:50], query).tobytes()
+    )
 
 
 def test_read_only_and_mapped_arrays(target: str, tmp_path) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from weft import kernels
 from weft.kernels import reference
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from weft import kernels
 
 Results = dict[str, Any]
