@@ -1,0 +1,59 @@
+"""The codec's file: `codec/<id>/codec.safetensors`."""
+
+from __future__ import annotations
+
+from ..codec import Codec, ReconstructionError
+from ..errors import CorruptIndexError
+from .directory import Directory
+from .files import discard_folder, read_tensors, write_tensors
+from .layout import CODECS, codec_file, new_identifier
+from .manifest import CodecRef
+
+
+def write_codec(directory: Directory, codec: Codec, error: ReconstructionError) -> CodecRef:
+    """Write a codec that no manifest names yet; durable with its name.
+
+    Args:
+        directory: of the index.
+        codec: to be written.
+        error: what it loses, for the manifest.
+    """
+    codec_id = new_identifier()
+    try:
+        file = write_tensors(directory, codec_file(codec_id), codec.tensors())
+        directory.sync_folder(f"{CODECS}/{codec_id}")
+        directory.sync_folder(CODECS)
+    except BaseException:
+        discard_codec(directory, codec_id)
+        raise
+    return CodecRef(
+        id=codec_id,
+        hash=codec.hash,
+        n_centroids=codec.n_centroids,
+        bits=codec.bits,
+        mean_cosine=error.mean_cosine,
+        mean_squared_error=error.mean_squared_error,
+        file=file,
+    )
+
+
+def read_codec(directory: Directory, ref: CodecRef, dim: int) -> Codec:
+    """Read the codec that a manifest names.
+
+    Raises:
+        CorruptIndexError: it is missing, damaged, or not the one that was written.
+    """
+    name = codec_file(ref.id)
+    codec = Codec.from_tensors(read_tensors(directory, name, ref.file))
+    found = (codec.dim, codec.n_centroids, codec.bits)
+    if found != (dim, ref.n_centroids, ref.bits):
+        raise CorruptIndexError(
+            f"{name}: dim, centroids and bits are {found}, the manifest says "
+            f"{(dim, ref.n_centroids, ref.bits)}."
+        )
+    return codec
+
+
+def discard_codec(directory: Directory, codec_id: str) -> None:
+    """Remove a codec that no manifest names."""
+    discard_folder(directory, f"{CODECS}/{codec_id}")

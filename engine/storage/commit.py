@@ -1,0 +1,167 @@
+"""The commit: one manifest published by an atomic create, which is the lock and the fence."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..errors import CommitConflictError, CommitUncertainError, StorageError
+from .directory import Directory, SyncFailedError
+from .files import discard_file
+from .generation import read_manifest
+from .layout import manifest_name, temporary_name
+from .manifest import Manifest
+from .reader import Reader, Snapshot
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 128
+"""Times that a commit is prepared again after losing against others."""
+
+MAX_PAUSE_SECONDS: Final = 0.05
+"""Longest pause between two attempts."""
+
+REFUSALS: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMLINK}
+)
+"""Errors of a link that say that it was not made; after others it may yet appear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A manifest ready to be published, and files that only it names."""
+
+    manifest: Manifest
+    files: list[str] = field(default_factory=list)
+
+
+Prepare = Callable[[Snapshot], Prepared | None]
+
+
+def commit(reader: Reader, prepare: Prepare) -> Manifest | None:
+    """Prepare on the newest generation and publish, again for as long as another writer wins.
+
+    Args:
+        reader: of the index.
+        prepare: makes the successor of a generation, writing what only it needs; None if there
+            is nothing to change.
+
+    Returns:
+        The published manifest, or None.
+
+    Raises:
+        CommitConflictError: others won `MAX_ATTEMPTS` times; nothing was applied.
+        CommitUncertainError: it is not known whether the commit took place.
+        StorageError: the disk refused before anything was published.
+    """
+    for attempt in range(MAX_ATTEMPTS):
+        with reader.snapshot() as base:
+            prepared = prepare(base)
+            if prepared is None:
+                return None
+            if _publish_or_discard(reader.directory, base.manifest, prepared):
+                return prepared.manifest
+        time.sleep(random.uniform(0, min(MAX_PAUSE_SECONDS, 0.001 * 2 ** min(attempt, 10))))
+    raise CommitConflictError(
+        f"Other writers won {MAX_ATTEMPTS} times in a row; nothing was applied. Try again."
+    )
+
+
+def _publish_or_discard(directory: Directory, base: Manifest, prepared: Prepared) -> bool:
+    try:
+        won = publish(directory, base, prepared.manifest)
+    except CommitUncertainError:
+        raise
+    except BaseException:
+        _discard(directory, prepared)
+        raise
+    if not won:
+        _discard(directory, prepared)
+    return won
+
+
+def _discard(directory: Directory, prepared: Prepared) -> None:
+    for name in prepared.files:
+        discard_file(directory, name)
+
+
+def publish(directory: Directory, base: Manifest | None, successor: Manifest) -> bool:
+    """Try to make a manifest the next generation.
+
+    Args:
+        directory: of the index.
+        base: the generation it was made from; None for the first.
+        successor: its commit UUID tells it from that of another writer.
+
+    Returns:
+        False if another writer's manifest is there, or if the base was collected meanwhile.
+
+    Raises:
+        CommitUncertainError: the disk failed in a way that leaves the outcome open.
+        StorageError: the disk refused, and nothing was published.
+    """
+    temporary = temporary_name()
+    with directory.create(temporary) as file:
+        file.write_at(0, successor.encode())
+    try:
+        return _link(directory, temporary, successor) and _confirm(directory, base, successor)
+    finally:
+        discard_file(directory, temporary)
+
+
+def _link(directory: Directory, temporary: str, successor: Manifest) -> bool:
+    """Whether the name is now ours."""
+    try:
+        directory.publish(temporary, manifest_name(successor.generation))
+    except FileExistsError:
+        return _is_own(directory, successor) is True
+    except StorageError as error:
+        own = _is_own(directory, successor)
+        if own is None and error.errno in REFUSALS:
+            raise
+        if own is None:
+            raise _uncertain(successor, error) from error
+        return own
+    return True
+
+
+def _is_own(directory: Directory, successor: Manifest) -> bool | None:
+    """Whether the manifest that stands there is ours; None if there is none.
+
+    A network file system may repeat a link that it has made, and then tell that it exists.
+    """
+    try:
+        found = read_manifest(directory, successor.generation)
+    except FileNotFoundError:
+        return None
+    except StorageError as error:
+        raise _uncertain(successor, error) from error
+    return found.commit_uuid == successor.commit_uuid
+
+
+def _confirm(directory: Directory, base: Manifest | None, successor: Manifest) -> bool:
+    """Make the name durable; withdraw it if the base is gone, since newer generations are there."""
+    try:
+        directory.sync_folder()
+        if base is None or directory.exists(manifest_name(base.generation)):
+            return True
+        logger.warning("Generation %d was collected during a commit.", base.generation)
+        directory.remove(manifest_name(successor.generation))
+        directory.sync_folder()
+    except (StorageError, FileNotFoundError) as error:
+        raise _uncertain(successor, error) from error
+    return False
+
+
+def _uncertain(successor: Manifest, error: OSError) -> CommitUncertainError:
+    kind = "an fsync" if isinstance(error, SyncFailedError) else "the disk"
+    return CommitUncertainError(
+        error.errno,
+        f"generation {successor.generation} may or may not have been committed, since {kind} "
+        f"failed after it was published ({error}). Open the index again to learn which",
+    )

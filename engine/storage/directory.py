@@ -1,0 +1,365 @@
+"""The only code that touches the disk: write once, fsync, publish, map, list, collect.
+
+Everything above it (segments, manifests, pins, collection) is written against `Directory`, so
+that a directory which loses power or fails its n-th call can take the place of the local one.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import re
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+Bytes = NDArray[np.uint8]
+
+NAME: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.\-]*)(?:/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
+"""Names of files and folders: relative, no way out of the index."""
+
+TEMPORARY: Final = "tmp."
+"""First letters of files that were not yet published; collection removes old ones."""
+
+
+class SyncFailedError(StorageError):
+    """An fsync failed: what was written before it may be lost, whatever a second one says."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """Length of a file and when it was last changed, in seconds of the file server's clock."""
+
+    size_bytes: int
+    changed_seconds: float
+
+
+class NewFile(Protocol):
+    """A file being written; nobody else reads it until its context has ended."""
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of `data` at a byte offset, which may lie beyond the end."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Read back `length` bytes that this object has written."""
+
+
+class Directory(ABC):
+    """A folder of write-once files: the contract that commits rest on.
+
+    Names are relative paths with `/` between folders. A folder comes into being with its first
+    file. A file's content is durable when the context of `create` or `create_by_path` has ended,
+    its name when the folder that holds it was synced afterwards; before that, either may be lost
+    in a power failure, in any order. No file is changed after its context has ended, except that
+    `touch` renews its time.
+
+    All methods may be called from several threads. They raise `FileNotFoundError` and
+    `FileExistsError` where that is the answer, `SyncFailedError` where an fsync failed, and
+    `StorageError` for everything else that the disk refuses; its `errno` tells what.
+    """
+
+    @abstractmethod
+    def create(self, name: str, *, durable: bool = True) -> AbstractContextManager[NewFile]:
+        """Create a file, to be fsynced when the context ends.
+
+        An error inside the context, or of the fsync, removes the file again. `durable=False`
+        leaves the fsync out, for files that may go with the power.
+
+        Raises:
+            FileExistsError: the name is taken.
+        """
+
+    @abstractmethod
+    def create_by_path(self, name: str) -> AbstractContextManager[Path]:
+        """As `create`, for a library that wants to write the file under a path of its own.
+
+        The library must have closed the file when the context ends.
+        """
+
+    @abstractmethod
+    def publish(self, source: str, name: str) -> None:
+        """Give the file `source` a second name in one atomic step, which fails if it is taken.
+
+        Raises:
+            FileExistsError: the name is taken; on a network file system possibly by this call.
+        """
+
+    @abstractmethod
+    def sync_folder(self, folder: str = "") -> None:
+        """Make the names inside a folder durable; a folder that does not exist is created."""
+
+    @abstractmethod
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a file from `offset`, at most `length`; fewer at its end."""
+
+    @abstractmethod
+    def map(self, name: str) -> Bytes:
+        """A file as read-only memory, uint8 [size]; it stays readable after `remove`."""
+
+    @abstractmethod
+    def readable_path(self, name: str) -> Path:
+        """A path under which a library may open the file for reading."""
+
+    @abstractmethod
+    def list(self, folder: str = "") -> list[str]:
+        """Sorted names inside a folder, files and folders; empty where there is no folder."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether the name is there: one system call."""
+
+    @abstractmethod
+    def status(self, name: str) -> FileStatus:
+        """Length and time of last change (of content, names or `touch`) of a file."""
+
+    @abstractmethod
+    def touch(self, name: str) -> None:
+        """Set a file's time to now, by the file server's clock."""
+
+    @abstractmethod
+    def clock_seconds(self) -> float:
+        """Now, by the clock that `status` tells times of."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file, or an empty folder."""
+
+
+class LocalDirectory(Directory):
+    """A directory on a mounted file system that has hard links.
+
+    Args:
+        path: the folder; created with its first file.
+        durable: False leaves fsync out, for indexes that may be lost, and for timings.
+    """
+
+    def __init__(self, path: str | Path, *, durable: bool = True) -> None:
+        self.path = Path(path)
+        self.durable = durable
+        self._root = str(self.path)
+
+    def __str__(self) -> str:
+        return self._root
+
+    def _path(self, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise StorageError(f"{name!r} is no name for a file of an index.")
+        return f"{self._root}/{name}"
+
+    @contextmanager
+    def create(self, name: str, *, durable: bool = True) -> Iterator[NewFile]:
+        """See `Directory.create`."""
+        path = self._path(name)
+        with _translated("create", path):
+            descriptor = _open_new(path)
+        try:
+            try:
+                yield _LocalFile(descriptor, path)
+                if durable:
+                    self._sync(descriptor, path)
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            _remove_leftover(path)
+            raise
+
+    @contextmanager
+    def create_by_path(self, name: str) -> Iterator[Path]:
+        """See `Directory.create_by_path`."""
+        path = self._path(name)
+        with _translated("create", path):
+            if Path(path).exists():
+                raise FileExistsError(path)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield Path(path)
+            self._sync_path(path)
+        except BaseException:
+            _remove_leftover(path)
+            raise
+
+    def publish(self, source: str, name: str) -> None:
+        """See `Directory.publish`."""
+        path = self._path(name)
+        with _translated("publish", path):
+            os.link(self._path(source), path)
+
+    def sync_folder(self, folder: str = "") -> None:
+        """See `Directory.sync_folder`."""
+        path = self._path(folder) if folder else self._root
+        with _translated("create", path):
+            Path(path).mkdir(parents=True, exist_ok=True)
+        self._sync_path(path)
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `Directory.read`."""
+        path = self._path(name)
+        with _translated("read", path), Path(path).open("rb", buffering=0) as file:
+            file.seek(offset)
+            return _read_all(file.fileno(), offset, length)
+
+    def map(self, name: str) -> Bytes:
+        """See `Directory.map`."""
+        path = self._path(name)
+        with _translated("map", path), Path(path).open("rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return np.empty(0, dtype=np.uint8)
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), dtype=np.uint8)
+
+    def readable_path(self, name: str) -> Path:
+        """See `Directory.readable_path`."""
+        return Path(self._path(name))
+
+    def list(self, folder: str = "") -> list[str]:
+        """See `Directory.list`."""
+        path = self._path(folder) if folder else self._root
+        try:
+            with _translated("list", path):
+                return sorted(os.listdir(path))  # noqa: PTH208 names are wanted, not paths
+        except FileNotFoundError:
+            return []
+
+    def exists(self, name: str) -> bool:
+        """See `Directory.exists`."""
+        path = self._path(name)
+        try:
+            os.stat(path)  # noqa: PTH116 called at each search, a Path costs more than the call
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise _refused("look up", path, error) from error
+        return True
+
+    def status(self, name: str) -> FileStatus:
+        """See `Directory.status`."""
+        path = self._path(name)
+        with _translated("look up", path):
+            found = Path(path).stat()
+        return FileStatus(found.st_size, found.st_ctime)
+
+    def touch(self, name: str) -> None:
+        """See `Directory.touch`."""
+        path = self._path(name)
+        with _translated("touch", path):
+            os.utime(path)
+
+    def clock_seconds(self) -> float:
+        """See `Directory.clock_seconds`."""
+        name = f"{TEMPORARY}{uuid.uuid4().hex}"
+        path = self._path(name)
+        with _translated("create", path):
+            os.close(_open_new(path))
+        try:
+            return self.status(name).changed_seconds
+        finally:
+            self.remove(name)
+
+    def remove(self, name: str) -> None:
+        """See `Directory.remove`."""
+        path = Path(self._path(name))
+        with _translated("remove", str(path)):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
+
+    def _sync_path(self, path: str) -> None:
+        with _translated("open", path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._sync(descriptor, path)
+        finally:
+            os.close(descriptor)
+
+    def _sync(self, descriptor: int, path: str) -> None:
+        if not self.durable:
+            return
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise SyncFailedError(
+                error.errno,
+                f"fsync failed ({error.strerror}): the disk may have lost what was written. Check "
+                "the disk, then open the index again",
+                path,
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalFile:
+    """A new file by its descriptor."""
+
+    descriptor: int
+    path: str
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        view = memoryview(data).cast("B")
+        with _translated("write", self.path):
+            while view:
+                written = os.pwrite(self.descriptor, view, offset)
+                view, offset = view[written:], offset + written
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        with _translated("read", self.path):
+            return _read_all(self.descriptor, offset, length)
+
+
+def _open_new(path: str) -> int:
+    """Create a file and, if need be, the folder that holds it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o666)
+
+
+def _read_all(descriptor: int, offset: int, length: int | None) -> bytes:
+    """Read up to `length` bytes, since one call may return fewer."""
+    wanted = os.fstat(descriptor).st_size - offset if length is None else length
+    parts: list[bytes] = []
+    while wanted > 0:
+        part = os.pread(descriptor, min(wanted, 1 << 30), offset)
+        if not part:
+            break
+        parts.append(part)
+        offset, wanted = offset + len(part), wanted - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _remove_leftover(path: str) -> None:
+    """Remove a file whose writing failed; collection takes what cannot be removed now."""
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("The leftover of a failed write stays: %s", error)
+
+
+def _refused(action: str, path: str, error: OSError) -> StorageError:
+    reason = f"cannot {action} ({error.strerror}): check disk and permissions"
+    return StorageError(error.errno, reason, path)
+
+
+@contextmanager
+def _translated(action: str, path: str) -> Iterator[None]:
+    """Turn what the operating system refuses into `StorageError`, naming the file."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, StorageError):
+        raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(error.errno, error.strerror, path) from error
+    except OSError as error:
+        raise _refused(action, path, error) from error

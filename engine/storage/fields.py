@@ -1,0 +1,97 @@
+"""Reading JSON that somebody else may have written: each field by its type and range."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from ..errors import CorruptIndexError
+
+LARGEST: Final = 2**48
+"""Above any count, length or number that an index reaches."""
+
+T = TypeVar("T")
+
+
+class Fields:
+    """The fields of one JSON object.
+
+    Args:
+        value: what stands where an object should.
+        where: names the place in messages.
+
+    Raises:
+        CorruptIndexError: by each method, for a field that is missing or not as asked.
+    """
+
+    def __init__(self, value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            raise CorruptIndexError(f"{where} is not a JSON object.")
+        self._values = value
+        self._where = where
+
+    def _fail(self, key: str, expected: str) -> CorruptIndexError:
+        found = self._values.get(key, "missing")
+        return CorruptIndexError(f"{self._where}: {key!r} is {found!r:.60}, not {expected}.")
+
+    def integer(self, key: str, low: int = 0, high: int = LARGEST) -> int:
+        """A whole number in `[low, high]`."""
+        value = self._values.get(key)
+        if type(value) is not int or not low <= value <= high:
+            raise self._fail(key, f"a whole number from {low} to {high}")
+        return value
+
+    def number(self, key: str) -> float:
+        """A finite number."""
+        value = self._values.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._fail(key, "a number")
+        if not -LARGEST <= value <= LARGEST:
+            raise self._fail(key, "a finite number")
+        return float(value)
+
+    def text(self, key: str, pattern: re.Pattern[str]) -> str:
+        """A string that matches the pattern whole."""
+        value = self._values.get(key)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise self._fail(key, f"text of the form {pattern.pattern}")
+        return value
+
+    def choice(self, key: str, choices: tuple[T, ...]) -> T:
+        """One of several values."""
+        value = self._values.get(key)
+        for choice in choices:
+            if value == choice and type(value) is type(choice):
+                return choice
+        raise self._fail(key, f"one of {list(choices)}")
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """A JSON object, whatever it holds."""
+        value = self._values.get(key)
+        if not isinstance(value, dict):
+            raise self._fail(key, "a JSON object")
+        return value
+
+    def fields(self, key: str) -> Fields:
+        """A JSON object to be read field by field."""
+        return Fields(self._values.get(key), f"{self._where}, {key}")
+
+    def each(self, key: str, read: Callable[[Fields], T]) -> tuple[T, ...]:
+        """A list of JSON objects, each read by `read`."""
+        value = self._values.get(key)
+        if not isinstance(value, list):
+            raise self._fail(key, "a list")
+        place = f"{self._where}, {key}"
+        return tuple(read(Fields(item, f"{place}[{i}]")) for i, item in enumerate(value))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings."""
+        value = self._values.get(key)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._fail(key, "a list of strings")
+        return tuple(value)
+
+    def is_null(self, key: str) -> bool:
+        """Whether the field is there and null."""
+        return key in self._values and self._values[key] is None

@@ -1,0 +1,89 @@
+"""Small whole files of an index: tensors written and read at once, leftovers removed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import StorageError
+from .checksums import checksum, read_verified
+from .directory import Directory
+from .manifest import FileRef
+from .tensors import TensorWriter, read_header
+
+logger = logging.getLogger(__name__)
+
+
+def write_tensors(directory: Directory, name: str, tensors: Mapping[str, NDArray[Any]]) -> FileRef:
+    """Write a safetensors file; it is durable but for its name.
+
+    Returns:
+        Its length and checksum, for the manifest.
+    """
+    with directory.create(name) as file:
+        writer = TensorWriter(file)
+        for key, tensor in tensors.items():
+            writer.put(key, tensor)
+        writer.finish()
+    data = directory.read(name)
+    return FileRef(len(data), checksum(data))
+
+
+def read_tensors(directory: Directory, name: str, ref: FileRef) -> dict[str, NDArray[Any]]:
+    """Read a safetensors file whole, checked against its length and checksum.
+
+    Raises:
+        CorruptIndexError: it is missing, damaged, or no safetensors file.
+    """
+    data = np.frombuffer(read_verified(directory, name, ref.size_bytes, ref.crc32c), np.uint8)
+    return {key: found.of(data) for key, found in read_header(data, name).items()}
+
+
+def remove_folder(directory: Directory, folder: str) -> int:
+    """Remove a folder of files; what is gone already is no error.
+
+    Returns:
+        Bytes of the files removed.
+    """
+    freed_bytes = 0
+    for name in directory.list(folder):
+        freed_bytes += remove_file(directory, f"{folder}/{name}")
+    try:
+        directory.remove(folder)
+    except FileNotFoundError:
+        logger.debug("%s was removed by another process.", folder)
+    return freed_bytes
+
+
+def remove_file(directory: Directory, name: str) -> int:
+    """Remove a file; one that is gone already is no error.
+
+    Returns:
+        Bytes of the file.
+    """
+    try:
+        size_bytes = directory.status(name).size_bytes
+        directory.remove(name)
+    except FileNotFoundError:
+        return 0
+    return size_bytes
+
+
+def discard_folder(directory: Directory, folder: str) -> None:
+    """Remove a folder that no manifest names; collection takes what stays."""
+    try:
+        remove_folder(directory, folder)
+    except StorageError as error:
+        logger.warning("%s stays until it is collected: %s", folder, error)
+
+
+def discard_file(directory: Directory, name: str) -> None:
+    """Remove a file that no manifest names; collection takes what stays."""
+    try:
+        remove_file(directory, name)
+    except StorageError as error:
+        logger.warning("%s stays until it is collected: %s", name, error)

@@ -1,0 +1,167 @@
+"""Open generations: manifest, codec and segments, whose files they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import Codec
+from ..errors import CorruptIndexError
+from .codec_store import read_codec
+from .directory import Directory
+from .identifiers import IdQuery
+from .layout import generations, manifest_name, tombstone_file
+from .manifest import MAX_MANIFEST_BYTES, Manifest, SegmentRef, TombstoneRef, decode_manifest
+from .segment import SegmentView
+from .segment_files import SegmentFiles
+from .tombstones import Tombstones, alive_documents, read_tombstones
+
+
+def read_manifest(directory: Directory, generation: int) -> Manifest:
+    """Read one manifest.
+
+    Raises:
+        FileNotFoundError: it is not there, or not any more.
+        CorruptIndexError: it is damaged, or of another generation.
+        UnsupportedFormatError: a newer Weft wrote it.
+    """
+    name = manifest_name(generation)
+    data = directory.read(name, 0, MAX_MANIFEST_BYTES + 1)
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise CorruptIndexError(f"{name} is longer than {MAX_MANIFEST_BYTES} bytes.")
+    manifest = decode_manifest(data, name)
+    if manifest.generation != generation:
+        raise CorruptIndexError(f"{name} holds generation {manifest.generation}.")
+    return manifest
+
+
+def newest_generation(directory: Directory) -> int | None:
+    """The highest generation whose manifest is there."""
+    found = generations(directory)
+    return found[-1] if found else None
+
+
+@dataclass(slots=True)
+class _Shared:
+    """Open files of a segment and how many generations use them."""
+
+    files: SegmentFiles
+    users: int
+
+
+class SegmentPool:
+    """Opens what generations name, once for all of them. Used under its reader's lock.
+
+    Args:
+        directory: of the index.
+        mmap: map arrays; False reads them.
+    """
+
+    def __init__(self, directory: Directory, *, mmap: bool) -> None:
+        self._directory = directory
+        self._mmap = mmap
+        self._segments: dict[str, _Shared] = {}
+        self._codecs: dict[str, Codec] = {}
+        self._tombstones: dict[str, Tombstones] = {}
+        self._alive: dict[str, tuple[tuple[str, ...], NDArray[np.bool_]]] = {}
+
+    def open(self, manifest: Manifest) -> tuple[Codec | None, list[Tombstones], list[SegmentView]]:
+        """Open a generation; `release` must follow for its segments.
+
+        Raises:
+            CorruptIndexError: a file is missing or damaged.
+        """
+        codec = self._open_codec(manifest)
+        tombstones = self._open_tombstones(manifest.tombstones)
+        opened: list[SegmentRef] = []
+        views = []
+        try:
+            for ref in manifest.segments:
+                files = self._acquire(ref, manifest)
+                opened.append(ref)
+                alive = self._alive_documents(ref, manifest.tombstones, tombstones)
+                views.append(SegmentView(files, alive))
+        except BaseException:
+            self.release(opened)
+            raise
+        return codec, tombstones, views
+
+    def release(self, refs: Sequence[SegmentRef]) -> None:
+        """Let go of segments; those that no generation uses are closed."""
+        for ref in refs:
+            shared = self._segments[ref.id]
+            shared.users -= 1
+            if shared.users == 0:
+                del self._segments[ref.id]
+                self._alive.pop(ref.id, None)
+                shared.files.close()
+
+    def _acquire(self, ref: SegmentRef, manifest: Manifest) -> SegmentFiles:
+        shared = self._segments.get(ref.id)
+        if shared is None:
+            _require_codec(ref, manifest)
+            files = SegmentFiles(
+                self._directory,
+                ref,
+                dim=manifest.dim,
+                bits=manifest.settings.bits if manifest.codec is None else manifest.codec.bits,
+                mmap=self._mmap,
+            )
+            shared = self._segments[ref.id] = _Shared(files, 0)
+        shared.users += 1
+        return shared.files
+
+    def _open_codec(self, manifest: Manifest) -> Codec | None:
+        ref = manifest.codec
+        if ref is None:
+            return None
+        if ref.id not in self._codecs:
+            self._codecs = {ref.id: read_codec(self._directory, ref, manifest.dim)}
+        return self._codecs[ref.id]
+
+    def _open_tombstones(self, refs: Sequence[TombstoneRef]) -> list[Tombstones]:
+        known = self._tombstones
+        self._tombstones = {
+            ref.id: known[ref.id] if ref.id in known else read_tombstones(self._directory, ref)
+            for ref in refs
+        }
+        return [self._tombstones[ref.id] for ref in refs]
+
+    def _alive_documents(
+        self, ref: SegmentRef, refs: Sequence[TombstoneRef], tombstones: Sequence[Tombstones]
+    ) -> NDArray[np.bool_] | None:
+        """The bitmap of a segment, taken over from the generation before where nothing died."""
+        touching = [(t.id, part) for t, part in zip(refs, tombstones, strict=True)
+                    if ref.id in part.rows]  # fmt: skip
+        if not touching:
+            return None
+        key = tuple(id for id, _ in touching)
+        if ref.id not in self._alive or self._alive[ref.id][0] != key:
+            dead = [part.rows[ref.id] for _, part in touching]
+            alive = alive_documents(ref.n_documents, dead, tombstone_file(key[-1]))
+            self._alive[ref.id] = (key, alive)
+        return self._alive[ref.id][1]
+
+
+def _require_codec(ref: SegmentRef, manifest: Manifest) -> None:
+    live = manifest.codec
+    if ref.codec is None:
+        return
+    if live is None or (ref.codec, ref.n_centroids) != (live.id, live.n_centroids):
+        raise CorruptIndexError(
+            f"{manifest_name(manifest.generation)}: segment {ref.id} was made with codec "
+            f"{ref.codec}, which is not the live one."
+        )
+
+
+def find_alive(segments: Sequence[SegmentView], query: IdQuery) -> dict[str, tuple[int, int]]:
+    """Where the ids live: id -> (position of the segment, docno)."""
+    found: dict[str, tuple[int, int]] = {}
+    for position, segment in enumerate(segments):
+        for id, docno in segment.passages.docnos(query).items():
+            if segment.is_alive(docno):
+                found[id] = (position, docno)
+    return found

@@ -1,0 +1,75 @@
+"""Where the files of an index stand in its directory."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Final
+
+from .directory import TEMPORARY, Directory
+
+SEGMENTS: Final = "segments"
+CODECS: Final = "codec"
+TOMBSTONES: Final = "tombstones"
+PINS: Final = "pins"
+INBOX: Final = "inbox"
+
+FOLDERS: Final = (SEGMENTS, CODECS, TOMBSTONES, PINS, INBOX)
+"""Folders of an index, made with it."""
+
+ARRAYS_FILE: Final = "arrays.safetensors"
+PASSAGES_FILE: Final = "passages.sqlite"
+CHECKSUMS_FILE: Final = "checksums.safetensors"
+
+IDENTIFIER: Final = re.compile(r"[0-9a-f]{32}")
+"""Ids of segments, codecs, tombstone files, commits and indexes."""
+
+_MANIFEST: Final = re.compile(r"manifest\.([0-9]{16})\.json")
+_PIN: Final = re.compile(r"([0-9]{16})\.[0-9a-f]{32}")
+
+
+def new_identifier() -> str:
+    """A random id, 32 hex characters."""
+    return uuid.uuid4().hex
+
+
+def manifest_name(generation: int) -> str:
+    """`manifest.<generation, 16 digits>.json`: sorted by name is sorted by generation."""
+    return f"manifest.{generation:016d}.json"
+
+
+def temporary_name() -> str:
+    """A name in the root for a file that is about to be published."""
+    return f"{TEMPORARY}{new_identifier()}"
+
+
+def pin_name(generation: int) -> str:
+    """A new name for a pin on a generation."""
+    return f"{PINS}/{generation:016d}.{new_identifier()}"
+
+
+def pinned_generation(name: str) -> int | None:
+    """The generation of a pin's name inside `pins/`; None for another file."""
+    match = _PIN.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def segment_file(segment_id: str, file: str) -> str:
+    """The name of a segment's file."""
+    return f"{SEGMENTS}/{segment_id}/{file}"
+
+
+def codec_file(codec_id: str) -> str:
+    """The name of a codec's file."""
+    return f"{CODECS}/{codec_id}/codec.safetensors"
+
+
+def tombstone_file(tombstone_id: str) -> str:
+    """The name of a tombstone file."""
+    return f"{TOMBSTONES}/{tombstone_id}.safetensors"
+
+
+def generations(directory: Directory) -> list[int]:
+    """The generations whose manifests are in the directory, ascending."""
+    matches = (_MANIFEST.fullmatch(name) for name in directory.list())
+    return sorted(int(match[1]) for match in matches if match)

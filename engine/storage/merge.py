@@ -1,0 +1,144 @@
+"""Merging segments into a new one: alive rows only, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .directory import Directory
+from .manifest import CODED, SegmentRef
+from .segment import SegmentView
+from .segment_writer import LiveCodec, SegmentWriter, new_segment
+
+CHUNK_TOKENS: Final = 1 << 17
+"""Tokens that are copied at a time."""
+
+CHUNK_DOCUMENTS: Final = 1000
+"""Documents that are copied at a time."""
+
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Merged:
+    """A new segment, and where the documents of its inputs went.
+
+    Args:
+        inputs: ids of the segments that were read.
+        ref: the new segment; None where no row was alive.
+        docnos: input id -> int64 [n_documents], the new docno of each document, -1 for dead ones.
+    """
+
+    inputs: tuple[str, ...]
+    ref: SegmentRef | None
+    docnos: Mapping[str, I64]
+
+
+def merge(
+    directory: Directory, views: Sequence[SegmentView], *, live: LiveCodec | None, threads: int = 0
+) -> Merged:
+    """Write the alive rows of segments into a new one.
+
+    Args:
+        directory: of the index.
+        views: the inputs, in order; each stays as it is.
+        live: the codec of the output, None for a flat one. Coded inputs must have been made with
+            it: their codes and residuals are copied, never decoded and coded again.
+        threads: for compression; 0 is all cores.
+
+    Raises:
+        CorruptIndexError: an input is damaged.
+        StorageError: the disk refused.
+    """
+    docnos = _new_docnos(views)
+    inputs = tuple(view.id for view in views)
+    n_tokens = sum(view.n_alive_tokens for view in views)
+    if n_tokens == 0:
+        return Merged(inputs, None, docnos)
+    with new_segment(
+        directory, dim=views[0].dim, n_tokens=n_tokens, live=live, threads=threads
+    ) as output:
+        for view in views:
+            _copy_tokens(view, output)
+            _copy_documents(view, output)
+            _copy_passages(view, docnos[view.id], output)
+    return Merged(inputs, output.ref, docnos)
+
+
+def _new_docnos(views: Sequence[SegmentView]) -> dict[str, I64]:
+    found: dict[str, I64] = {}
+    count = 0
+    for view in views:
+        alive = _alive_docnos(view)
+        found[view.id] = np.full(view.n_documents, -1, dtype=np.int64)
+        found[view.id][alive] = np.arange(count, count + len(alive))
+        count += len(alive)
+    return found
+
+
+def _alive_docnos(view: SegmentView) -> I64:
+    if view.alive_documents is None:
+        return np.arange(view.n_documents)
+    return np.flatnonzero(view.alive_documents)
+
+
+def _alive_pids(view: SegmentView) -> I64:
+    alive = view.alive
+    return np.arange(view.n_passages) if alive is None else np.flatnonzero(alive)
+
+
+def _pid_chunks(view: SegmentView) -> Iterator[I64]:
+    """Alive pids in pieces of about `CHUNK_TOKENS` tokens."""
+    pids = _alive_pids(view)
+    part = np.cumsum(view.doclens[pids], dtype=np.int64) // CHUNK_TOKENS
+    edges = np.flatnonzero(np.diff(part)) + 1
+    return (chunk for chunk in np.split(pids, edges) if len(chunk))
+
+
+def _copy_tokens(view: SegmentView, output: SegmentWriter) -> None:
+    names = ("codes", "residuals", "inverse_norms") if view.kind == CODED else ("embeddings",)
+    append = output.append_codes if view.kind == CODED else output.append_embeddings
+    for pids in _pid_chunks(view):
+        starts, ends = view.offsets[pids], view.offsets[pids + 1]
+        rows = token_rows(starts, ends)
+        for name in names:
+            view.touch(name, starts, ends)
+        append(*(getattr(view, name)[rows] for name in names))
+
+
+def token_rows(starts: I64, ends: I64) -> slice | I64:
+    """The rows of token ranges `[start, end)`: a slice where they follow each other."""
+    if (starts[1:] == ends[:-1]).all():
+        return slice(int(starts[0]), int(ends[-1]))
+    counts = ends - starts
+    firsts = np.cumsum(counts) - counts
+    rows: I64 = np.arange(int(counts.sum())) + np.repeat(starts - firsts, counts)
+    return rows
+
+
+def _copy_documents(view: SegmentView, output: SegmentWriter) -> None:
+    docnos = _alive_docnos(view)
+    for start in range(0, len(docnos), CHUNK_DOCUMENTS):
+        part = docnos[start : start + CHUNK_DOCUMENTS]
+        output.append_documents(view.passages.documents(part), _sequences(view, part))
+
+
+def _sequences(view: SegmentView, docnos: I64) -> NDArray[np.uint64]:
+    """The sequence of each document: its own, or that of its segment."""
+    stored = view.files.sequences
+    if stored is None:
+        return np.full(len(docnos), view.files.ref.sequence, dtype=np.uint64)
+    view.touch("sequences", docnos, docnos + 1)
+    chosen: NDArray[np.uint64] = stored[docnos]
+    return chosen
+
+
+def _copy_passages(view: SegmentView, new_docnos: I64, output: SegmentWriter) -> None:
+    for pids in _pid_chunks(view):
+        spans, ordinals = view.passages.spans(pids)
+        docnos: NDArray[Any] = new_docnos[view.passage_document[pids]]
+        output.append_passages(docnos, ordinals, spans, view.doclens[pids])

@@ -1,0 +1,111 @@
+"""Pins: small files that keep what an open snapshot reads from being collected.
+
+A pin names its generation and is renewed by setting its time, so that the collection, on any
+machine, can tell by the file server's clock which ones belong to readers that still live.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from typing import Final, Protocol
+
+from ..errors import StorageError
+from .directory import Directory
+from .files import discard_file
+from .layout import pin_name
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS: Final = 60.0
+"""How often pins and staged files are renewed."""
+
+PIN_SECONDS: Final = 900.0
+"""Age at which a pin counts as left behind: several renewals."""
+
+
+def write_pin(directory: Directory, generation: int) -> str | None:
+    """Pin a generation.
+
+    Returns:
+        The pin's name; None where pins cannot be written (a read-only mount, a full disk): such
+        a reader relies on the grace period of the collection.
+    """
+    name = pin_name(generation)
+    try:
+        with directory.create(name, durable=False) as file:
+            file.write_at(0, b"")
+    except (StorageError, FileNotFoundError) as error:
+        logger.info("Reading generation %d without a pin: %s", generation, error)
+        return None
+    return name
+
+
+def remove_pin(directory: Directory, name: str | None) -> None:
+    """Let go of a pin."""
+    if name is not None:
+        discard_file(directory, name)
+
+
+def renew(directory: Directory, name: str) -> bool:
+    """Set a file's time to now.
+
+    Returns:
+        False if the file is gone; True as well where the disk refused, which is logged.
+    """
+    try:
+        directory.touch(name)
+    except FileNotFoundError:
+        return False
+    except StorageError as error:
+        logger.warning("%s could not be renewed: %s", name, error)
+    return True
+
+
+class Renewable(Protocol):
+    """Something that has files to renew."""
+
+    def renew(self) -> bool:
+        """Renew what is held; False ends the renewals."""
+
+
+class Renewals:
+    """A daemon thread that renews an object's files while the object lives.
+
+    Args:
+        owner: what is renewed; only weakly referenced.
+        seconds: between two renewals.
+    """
+
+    def __init__(self, owner: Renewable, seconds: float = RENEW_SECONDS) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=_renew_regularly,
+            args=(weakref.ref(owner, lambda _: self._stop.set()), self._stop, seconds),
+            name="weft-pins",
+            daemon=True,
+        )
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread lives; it does not in a forked process."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+
+
+def _renew_regularly(owner: weakref.ref[Renewable], stop: threading.Event, seconds: float) -> None:
+    while not stop.wait(seconds):
+        held = owner()
+        if held is None:
+            return
+        try:
+            if not held.renew():
+                return
+        except StorageError as error:
+            logger.warning("Pins could not be renewed: %s", error)
+        del held
