@@ -6,6 +6,7 @@ They run in C++ on the best target of this machine, chosen at run time (`targets
 """
 
 from .checksum import crc32c
+from .dispatch import active_target, default_threads, targets, use_target
 from .residual import assign, compress, decompress, pack, unpack
 from .scoring import (
     candidates,
@@ -16,7 +17,6 @@ from .scoring import (
     top_centroids,
     topk,
 )
-from .targets import active_target, default_threads, targets, use_target
 
 __all__ = [
     "active_target",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arrays import U8, U32
-from .targets import backend
+from .dispatch import backend
 
 
 def crc32c(buffer: U8, block_bytes: int = 65536) -> U32:

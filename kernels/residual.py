@@ -6,7 +6,7 @@ Types, errors and `threads` are as in `weft.kernels.scoring`.
 from __future__ import annotations
 
 from .arrays import F32, U8, U32, Codes, Range
-from .targets import backend
+from .dispatch import backend
 
 
 def assign(embeddings: F32, centroids: F32, *, threads: int = 0) -> tuple[U32, F32]:

@@ -10,7 +10,7 @@ visited passages have their offsets and codes checked.
 from __future__ import annotations
 
 from .arrays import F32, I64, U8, U32, Codes, Embeddings, Mask, Range
-from .targets import backend
+from .dispatch import backend
 
 
 def centroid_scores(centroids: F32, query: F32, *, threads: int = 0) -> F32:

@@ -108,7 +108,7 @@ def test_compress_counts_the_cutoffs_reached() -> None:
 def test_candidates_are_a_set() -> None:
     lists = {0: [4, 7], 3: [1, 4], 8: [2]}
     offsets = np.cumsum([0, *map(len, lists.values())])
-    pids = np.array(sum(lists.values(), []), dtype=np.uint32)
+    pids = np.concatenate([np.array(pids, dtype=np.uint32) for pids in lists.values()])
     numbers = np.array(list(lists), dtype=np.uint32)
     probes = np.array([[3, 0], [0, 5]], dtype=np.uint32)
     found = reference.candidates(probes, numbers, offsets, pids, 9)

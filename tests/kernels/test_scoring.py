@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,7 +40,7 @@ def brute_maxsim(query: np.ndarray, passages: list[np.ndarray]) -> np.ndarray:
 
 
 def cut(rows: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
-    return [rows[start:end] for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [rows[start:end] for start, end in itertools.pairwise(offsets)]
 
 
 def offsets_of(lengths: list[int]) -> np.ndarray:

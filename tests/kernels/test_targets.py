@@ -101,7 +101,7 @@ with kernels.use_target("reference"):
 def test_numpy_stands_in_with_one_warning() -> None:
     result = run_python(WITHOUT_NATIVE)
     assert result.stdout.strip() == "[1, 2]", result.stderr
-    assert result.stderr.count("weft.kernels.targets WARNING") == 1
+    assert result.stderr.count("weft.kernels.dispatch WARNING") == 1
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
