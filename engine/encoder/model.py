@@ -48,7 +48,7 @@ class CheckpointEncoder:
         return self._once("identity", lambda: identify(self._checkpoint, self._source.name))
 
     @property
-    def reference(self) -> str:
+    def source(self) -> str:
         """What `load_encoder` takes to load the same checkpoint again: a folder or a name."""
         return self._source.reference
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -12,16 +13,13 @@ def counting(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
     if not shown:
         yield lambda count: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    bar: Any = _bar(total)
+    with bar:
+        yield bar.update
 
-    columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("encoding", total=total)
-        yield lambda count: bar.advance(task, count)
+
+def _bar(total: int) -> Any:
+    # It comes with transformers, which downloads through it.
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc="encoding", unit="passage", leave=False)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 # Measured with MiniLM: more tokens at once leave a CPU's caches, fewer leave a GPU idle.
-_CPU_BATCH_TOKENS: Final = 4096
+_CPU_BATCH_TOKENS: Final = 2048
 _CUDA_BATCH_TOKENS: Final = 65_536
 
 
