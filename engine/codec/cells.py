@@ -14,7 +14,7 @@ from ... import kernels
 FloatArray = NDArray[np.float32]
 CodeArray = NDArray[np.uint32]
 
-DEFAULT_PROBES: Final = 16
+DEFAULT_PROBES: Final = 8
 """Coarse cells searched per embedding."""
 
 EXHAUSTIVE_BELOW: Final = 2048

@@ -16,6 +16,9 @@ FloatArray = NDArray[np.float32]
 COARSE_POINTS: Final = 128
 """Sample rows per coarse cell: more do not move the cells."""
 
+TRAINING_PROBES: Final = 4
+"""Coarse cells searched per sample row: a few strays do not move a centroid."""
+
 COARSE_ITERATIONS: Final = 8
 """Rounds of the k-means that finds coarse cells."""
 
@@ -172,7 +175,7 @@ def proportional_shares(counts: NDArray[np.integer], total: int) -> NDArray[np.i
 
 def _refine(sample: FloatArray, centroids: FloatArray, cells: Cells, *, threads: int) -> FloatArray:
     """One round: assign, move each centroid to its members' mean, refill the empty ones."""
-    codes, scores = cells.assign(sample, centroids, threads=threads)
+    codes, scores = cells.assign(sample, centroids, probes=TRAINING_PROBES, threads=threads)
     sums = np.zeros(centroids.shape, dtype=np.float64)
     for part in chunks(*sample.shape):
         _add_rows(sums, sample[part], codes[part])

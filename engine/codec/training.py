@@ -18,6 +18,7 @@ from .kmeans import train_centroids
 from .model import Codec, ReconstructionError
 
 FloatArray = NDArray[np.float32]
+RowNumbers = NDArray[np.int64]
 
 SAMPLE_BYTES: Final = 1 << 30
 """Float32 embeddings that a training sample may take."""
@@ -27,8 +28,11 @@ HELDOUT_ROWS: Final = 50_000
 HELDOUT_VALUES: Final = 1 << 23
 """Components from which quantiles are taken; more would not move them."""
 
-EMBEDDINGS_PER_CENTROID: Final = 4
+FEWEST_PER_CENTROID: Final = 4
 """Sample rows that a centroid needs before a tiny collection is given another one."""
+
+MOST_PER_CENTROID: Final = 32
+"""Sample rows per centroid that k-means works on; more cost time and hardly move centroids."""
 
 TRAINING_ITERATIONS: Final = 4
 """Rounds of k-means over the sample."""
@@ -121,11 +125,14 @@ def train_codec(
     """
     start = time.perf_counter()
     _check_training(sample, bits, iterations, n_centroids)
-    train, heldout = _split(float_rows(sample), seed)
-    wanted = n_centroids or _supported_centroids(n_embeddings, len(train))
+    training, held = _split(*sample.shape, seed)
+    wanted = n_centroids or _supported_centroids(n_embeddings, len(training))
+    wanted = min(wanted, len(training))
+    train = float_rows(sample[np.sort(training[: wanted * MOST_PER_CENTROID])])
     centroids, cells = train_centroids(
-        train, min(wanted, len(train)), iterations=iterations, seed=seed, threads=threads
+        train, wanted, iterations=iterations, seed=seed, threads=threads
     )
+    heldout = float_rows(sample[np.sort(held)])
     codec = _fit_buckets(heldout, centroids, cells, bits, threads)
     report = TrainingReport(
         n_sample=len(train),
@@ -162,21 +169,22 @@ def _check_training(
 def _supported_centroids(n_embeddings: int, n_train: int) -> int:
     """The collection's number of centroids, halved until the sample can fill them."""
     wanted = n_centroids(n_embeddings)
-    while wanted > 1 and wanted * EMBEDDINGS_PER_CENTROID > n_train:
+    while wanted > 1 and wanted * FEWEST_PER_CENTROID > n_train:
         wanted //= 2
     return wanted
 
 
-def _split(sample: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Rows that move centroids, and held-out rows; a sample too small to cut serves as both."""
-    most = min(HELDOUT_ROWS, max(1, HELDOUT_VALUES // sample.shape[1]))
-    n_heldout = min(int(len(sample) * HELDOUT_SHARE), most)
+def _split(n_rows: int, dim: int, seed: int) -> tuple[RowNumbers, RowNumbers]:
+    """Row numbers, shuffled, of those that move centroids and of those held out.
+
+    A sample too small to be cut serves as both.
+    """
+    most = min(HELDOUT_ROWS, max(1, HELDOUT_VALUES // dim))
+    n_heldout = min(int(n_rows * HELDOUT_SHARE), most)
+    shuffled = np.random.default_rng(seed).permutation(n_rows)
     if n_heldout == 0:
-        return sample, sample
-    chosen = np.random.default_rng(seed).choice(len(sample), n_heldout, replace=False)
-    mask = np.zeros(len(sample), dtype=bool)
-    mask[chosen] = True
-    return sample[~mask], sample[mask]
+        return shuffled, shuffled
+    return shuffled[n_heldout:], shuffled[:n_heldout]
 
 
 def _fit_buckets(

@@ -26,7 +26,9 @@ class SearchableSegment(Protocol):
     """One immutable segment as a snapshot sees it.
 
     A flat segment has `embeddings`; a coded one has `codes`, `residuals`, `inverse_norms` and
-    the inverted lists. Rows are read only after `touch` has verified them.
+    the inverted lists. The large arrays (`embeddings`, `codes`, `residuals`, `inverse_norms`,
+    `ivf_pids`) are read only after `touch` has verified the rows; the others were verified when
+    the segment was opened.
     """
 
     @property
@@ -83,9 +85,6 @@ class SearchableSegment(Protocol):
 
     def touch(self, name: str, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         """Verify the checksums of the rows [start, end) of an array, unless done before."""
-
-    def touch_all(self, name: str) -> None:
-        """Verify the checksums of a whole array, unless done before."""
 
 
 def wanted_passages(

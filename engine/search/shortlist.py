@@ -180,10 +180,8 @@ def _touch(segment: SearchableSegment, pids: Pids, *names: str) -> None:
 
 
 def _touch_lists(segment: SearchableSegment, probes: Pids) -> None:
-    segment.touch_all("ivf_offsets")
     lists = probes.astype(np.int64)
     if segment.ivf_centroids is not None:
-        segment.touch_all("ivf_centroids")
         lists = np.flatnonzero(np.isin(segment.ivf_centroids, probes))
     starts, ends = segment.ivf_offsets[lists], segment.ivf_offsets[lists + 1]
     segment.touch("ivf_pids", starts, ends)
