@@ -16,7 +16,8 @@ namespace weft::bindings {
 
 inline constexpr std::int64_t kMostNumbers = 0xFFFFFFFF;  // pids, codes and indices are uint32
 
-inline std::int64_t in_range(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
+inline std::int64_t in_range(const char* name, std::int64_t value, std::int64_t low,
+                             std::int64_t high) {
   if (low <= value && value <= high) return value;
   raise_value(std::string(name) + ": must lie in [" + std::to_string(low) + ", " +
               std::to_string(high) + "], got " + std::to_string(value));

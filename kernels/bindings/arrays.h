@@ -79,7 +79,9 @@ class Array {
   const T* data() const {
     return static_cast<const T*>(view_.data());
   }
-  std::int64_t length(std::size_t axis) const { return static_cast<std::int64_t>(view_.shape(axis)); }
+  std::int64_t length(std::size_t axis) const {
+    return static_cast<std::int64_t>(view_.shape(axis));
+  }
   std::int64_t size() const { return static_cast<std::int64_t>(view_.size()); }
   const std::string& name() const { return name_; }
 
@@ -135,7 +137,8 @@ class NewArray {
 
  private:
   static std::size_t size_of(std::int64_t rows, std::int64_t columns) {
-    constexpr auto kMost = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(T));
+    constexpr std::int64_t kMost =
+        std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(T));
     if (columns != 0 && rows > kMost / columns) raise_value("the result would not fit in memory");
     return static_cast<std::size_t>(rows * columns);
   }

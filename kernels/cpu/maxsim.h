@@ -36,7 +36,9 @@ Status maxsim_passages(const Primitives& primitives, const Matrix<float>& query,
   const Panels panels(query, primitives.lanes);
   const Partition partition(passages.count(), kPassagesPerChunk, threads);
   std::vector<MaxsimScratch> scratches;
-  for (int w = 0; w < partition.workers; ++w) scratches.emplace_back(query.columns, panels.columns());
+  for (int w = 0; w < partition.workers; ++w) {
+    scratches.emplace_back(query.columns, panels.columns());
+  }
 
   const auto score = [&](std::int64_t i, MaxsimScratch& scratch) -> Status {
     Rows rows;

@@ -28,7 +28,8 @@ struct ResidualTokens {
     }
     float inverse_norms[cpu::kTokensPerBlock];
     for (std::int64_t r = 0; r < n_rows; ++r) {
-      inverse_norms[r] = norm_values[tokens.inverse_norms[static_cast<std::size_t>(block.begin + r)]];
+      const auto token = static_cast<std::size_t>(block.begin + r);
+      inverse_norms[r] = norm_values[tokens.inverse_norms[token]];
     }
     primitives.look_up_weights(tokens.residuals.row(block.begin), n_rows, dim, buckets.bits,
                                buckets.weights.data(), scratch.rows.data());

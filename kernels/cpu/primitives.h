@@ -56,7 +56,8 @@ struct Primitives {
   void (*look_up_weights)(const std::uint8_t* packed, std::int64_t n_rows, std::int64_t dim,
                           int bits, const float* weights, float* out);
 
-  // buckets[d] = number of cutoffs <= values[d] - centroid[d]; at most 255 cutoffs.
+  // buckets[d] = number of cutoffs <= values[d] - centroid[d]; cutoffs ascend, and there are 1, 3,
+  // 15 or 255.
   void (*bucketize)(const float* values, const float* centroid, std::int64_t dim,
                     const float* cutoffs, std::int64_t n_cutoffs, std::uint8_t* buckets);
 

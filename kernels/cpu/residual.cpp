@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "cpu/buffer.h"
 #include "cpu/finite.h"
@@ -20,15 +21,29 @@ using cpu::Buffer;
 constexpr std::int64_t kRowsPerChunk = 256;
 
 // |centroid + weights|^2 in float64 and in a fixed order: the same on every target.
-double squared_norm(const float* centroid, const std::uint8_t* buckets, const float* weights,
-                    std::int64_t dim) {
+double squared_norm(const float* centroid, const float* weights, std::int64_t dim) {
   double sums[4] = {};
-  for (std::int64_t d = 0; d < dim; ++d) {
-    const double restored = centroid[d] + weights[buckets[d]];
-    sums[d % 4] += restored * restored;
+  std::int64_t d = 0;
+  for (; d + 4 <= dim; d += 4) {
+    for (std::int64_t lane = 0; lane < 4; ++lane) {
+      const double restored = centroid[d + lane] + weights[d + lane];
+      sums[lane] += restored * restored;
+    }
+  }
+  for (; d < dim; ++d) {
+    const double restored = centroid[d] + weights[d];
+    sums[0] += restored * restored;
   }
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
+
+// What one thread works in: a row's bucket codes and their weights.
+struct RowScratch {
+  explicit RowScratch(std::int64_t dim) : codes(dim), weights(dim) {}
+
+  Buffer<std::uint8_t> codes;
+  Buffer<float> weights;
+};
 
 struct Compression {
   const cpu::Primitives& primitives;
@@ -37,8 +52,7 @@ struct Compression {
   std::span<const float> cutoffs;
   const Buckets& buckets;
 
-  // `codes` is working space for dim bucket codes.
-  Status compress_row(std::int64_t i, std::uint32_t code, std::uint8_t* codes,
+  Status compress_row(std::int64_t i, std::uint32_t code, RowScratch& scratch,
                       std::uint8_t* residual, std::uint8_t* inverse_norm) const {
     const std::int64_t dim = embeddings.columns;
     const float* centroid = centroids.row(code);
@@ -47,9 +61,11 @@ struct Compression {
                                    " holds NaN or infinity");
     }
     primitives.bucketize(embeddings.row(i), centroid, dim, cutoffs.data(),
-                         static_cast<std::int64_t>(cutoffs.size()), codes);
-    cpu::pack_row(codes, dim, buckets.bits, residual);
-    const double norm = std::sqrt(squared_norm(centroid, codes, buckets.weights.data(), dim));
+                         static_cast<std::int64_t>(cutoffs.size()), scratch.codes.data());
+    cpu::pack_row(scratch.codes.data(), dim, buckets.bits, residual);
+    primitives.look_up_weights(residual, 1, dim, buckets.bits, buckets.weights.data(),
+                               scratch.weights.data());
+    const double norm = std::sqrt(squared_norm(centroid, scratch.weights.data(), dim));
     if (!std::isfinite(norm)) {
       return Status::invalid_value("centroids: row " + std::to_string(code) +
                                    " holds NaN, infinity or overflows");
@@ -64,13 +80,15 @@ Status compress_all(const Compression& compression, const Codes& codes, int thre
   const std::int64_t dim = compression.embeddings.columns;
   const std::int64_t row_bytes = bytes_per_row(dim, compression.buckets.bits);
   const cpu::Partition partition(codes.size, kRowsPerChunk, threads);
-  Buffer<std::uint8_t> scratch(partition.workers * dim);
+  std::vector<RowScratch> scratches;
+  for (int w = 0; w < partition.workers; ++w) scratches.emplace_back(dim);
   return cpu::parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
+    RowScratch& scratch = scratches[static_cast<std::size_t>(worker)];
     std::uint32_t copy[kRowsPerChunk];
     Status status = cpu::read_codes(codes, {begin, end}, compression.centroids.rows, copy);
     for (std::int64_t i = begin; i < end && status.ok(); ++i) {
-      status = compression.compress_row(i, copy[i - begin], scratch.data() + worker * dim,
-                                        residuals + i * row_bytes, inverse_norms + i);
+      status = compression.compress_row(i, copy[i - begin], scratch, residuals + i * row_bytes,
+                                        inverse_norms + i);
     }
     return status;
   });

@@ -38,7 +38,9 @@ void dot_rows(const float* rows, std::int64_t dim, const float* panel, float* ou
       }
     }
   }
-  for (std::int64_t r = 0; r < kRows; ++r) std::memcpy(out + r * out_stride, sums[r], sizeof sums[r]);
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    std::memcpy(out + r * out_stride, sums[r], sizeof sums[r]);
+  }
 }
 
 void dot(const float* rows, std::int64_t n_rows, std::int64_t dim, const float* panels,
@@ -117,7 +119,8 @@ std::int64_t find_row_above(const float* scores, std::int64_t begin, std::int64_
 // infinity and NaN get their exponent by hand.
 float half_to_float(std::uint16_t half) {
   const std::uint32_t magnitude = (half & 0x7FFFU) << 13;
-  const std::uint32_t finite = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112F);
+  const float scaled = std::bit_cast<float>(magnitude) * 0x1p112F;
+  const auto finite = std::bit_cast<std::uint32_t>(scaled);
   const std::uint32_t bits = (half & 0x7FFFU) < 0x7C00U ? finite : magnitude | 0x7F800000U;
   return std::bit_cast<float>(bits | (half & 0x8000U) << 16);
 }
@@ -142,8 +145,10 @@ void bucketize(const float* values, const float* centroid, std::int64_t dim, con
                std::int64_t n_cutoffs, std::uint8_t* buckets) {
   for (std::int64_t d = 0; d < dim; ++d) {
     const float residual = values[d] - centroid[d];
-    int reached = 0;
-    for (std::int64_t c = 0; c < n_cutoffs; ++c) reached += cutoffs[c] <= residual ? 1 : 0;
+    std::int64_t reached = 0;
+    for (std::int64_t step = (n_cutoffs + 1) / 2; step > 0; step /= 2) {
+      reached += cutoffs[reached + step - 1] <= residual ? step : 0;
+    }
     buckets[d] = static_cast<std::uint8_t>(reached);
   }
 }
