@@ -89,7 +89,7 @@ def n_centroids(n_embeddings: int) -> int:
 
     Source: Santhanam et al. 2022 (PLAID), section 4.1.
     """
-    return 1 << int(math.log2(16 * math.sqrt(max(1, n_embeddings))))
+    return 1 << (math.isqrt(256 * max(1, n_embeddings)).bit_length() - 1)
 
 
 def train_codec(
