@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder.base import Encoder
-from .baselines import K1, B, Bm25, TimedRun
+from .baselines import Bm25, TimedRun
 from .collections import Collection
 from .compressed import run_compressed
 from .embeddings import PassageEmbeddings, Progress, encode_collection
@@ -118,7 +118,7 @@ def _row(
 
 def _bm25(collection: Collection) -> Row:
     timed = Bm25(collection.documents).run(collection.queries, DEPTH)
-    return _row(f"BM25 (k1={K1}, b={B})", collection, timed, None)
+    return _row("BM25", collection, timed, None)
 
 
 def _exact(
@@ -129,7 +129,7 @@ def _exact(
 ) -> Row:
     timed = run_exact(list(collection.documents), passages, queries, DEPTH, threads=threads)
     size = passages.embeddings.nbytes / passages.n_tokens
-    return _row("exact MaxSim, float16", collection, timed, size)
+    return _row("exact MaxSim", collection, timed, size)
 
 
 def _compressed(

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 QUESTIONS: Final = (
     "Why does a list used as a default argument keep its values between calls?",
-    "delete a folder together with everything inside it",
     "How long does a small piece of code take to run?",
     "get the ten biggest items of a collection without sorting all of it",
-    "remember the results of a slow function instead of computing them again",
+    "cut a long line of text so that it fits a given width",
+    "find the best close matches for a misspelled word",
 )
 BATCH: Final = 128
 FLAT_BELOW_TOKENS: Final = 50_000
@@ -104,7 +104,7 @@ def _ask(index: Index) -> None:
         answer(index, result, 2)
         times = f"encoding {duration(result.seconds['encode'])}, searching "
         times += duration(result.seconds["search"])
-        out.print(f"[bold cyan]? {escape(question)}[/]  [dim]{times}[/]")
+        out.print(f"[bold cyan]? {escape(question)}[/]  [dim]{times}[/]", soft_wrap=True)
         show(result)
 
 

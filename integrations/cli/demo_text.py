@@ -20,11 +20,11 @@ from ...engine.documents import Document
 
 N_DOCUMENTS: Final = 3_200
 MIN_CHARACTERS: Final = 80
-MAX_CHARACTERS: Final = 480
-LONGEST_PARAGRAPH: Final = 800
-TOPIC_DOCUMENTS: Final = 600
-PACKAGE_DOCUMENTS: Final = 200
-MODULE_DOCUMENTS: Final = 22
+MAX_CHARACTERS: Final = 300
+LONGEST_PARAGRAPH: Final = 700
+TOPIC_DOCUMENTS: Final = 12
+MODULE_DOCUMENTS: Final = 40
+PACKAGE_DOCUMENTS: Final = 6
 
 _REPEATED_TOPICS = frozenset({"compound", "specialnames"})
 _LEFT_OUT = frozenset(
@@ -36,13 +36,14 @@ _LEFT_OUT = frozenset(
 def documents(n: int = N_DOCUMENTS) -> list[Document]:
     """Gather `n` documents, the same ones each time on one machine.
 
-    A long text gives several documents, cut between paragraphs, of about 80 to 480 characters.
+    A long text gives several documents, cut between paragraphs, of about 80 to 300 characters.
+    Each topic, module and package gives a bounded number, so that all have their say.
     """
     chosen: dict[str, Document] = {}
     sources = (
-        islice(_topics(), TOPIC_DOCUMENTS),
-        islice(_packages(), PACKAGE_DOCUMENTS),
+        _topics(),
         _docstrings(Path(sysconfig.get_paths()["stdlib"])),
+        _packages(),
         _docstrings(Path(sysconfig.get_paths()["purelib"])),
     )
     for source in sources:
@@ -85,7 +86,8 @@ def _topics() -> Iterator[Document]:
         return
     for name, text in sorted(_string_values(ast.parse(path.read_bytes())).items()):
         if name not in _REPEATED_TOPICS:
-            yield from _documents(f"reference/{name}", text, "language reference")
+            found = _documents(f"reference/{name}", text, "language reference")
+            yield from islice(found, TOPIC_DOCUMENTS)
 
 
 def _string_values(tree: ast.Module) -> dict[str, str]:
@@ -99,17 +101,14 @@ def _packages() -> Iterator[Document]:
     """What installed packages say about themselves."""
     found = {d.metadata["Name"] or "": d for d in importlib.metadata.distributions()}
     for name, distribution in sorted(found.items()):
-        description = distribution.metadata.get_payload()
-        if isinstance(description, str):
-            first = islice(_documents(f"package/{name}", description, "package description"), 6)
-            yield from first
+        text = distribution.read_text("METADATA") or ""
+        description = text.partition("\n\n")[2]
+        pieces_of_it = _documents(f"package/{name}", description, "package description")
+        yield from islice(pieces_of_it, PACKAGE_DOCUMENTS)
 
 
 def _docstrings(folder: Path) -> Iterator[Document]:
-    """Docstrings of the public modules, classes and functions under a folder.
-
-    No top-level module gives more than `MODULE_DOCUMENTS`, so that all have their say.
-    """
+    """Docstrings of the public modules, classes and functions under a folder."""
     taken: Counter[str] = Counter()
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts

@@ -2,51 +2,73 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
 from rich.text import Text
 
 from .output import printable
 
-if TYPE_CHECKING:
-    from ...engine.search.explain import Match
-
 STRONG_SHARE: Final = 0.6
 """A word is shown when a query word's match with it gives this share of the best match."""
+
+FUNCTION_WORD: Final = re.compile(
+    "a|about|all|am|an|and|any|are|as|at|be|because|been|but|by|can|could|did|do|does|for|from|"
+    "had|has|have|how|i|if|in|into|is|it|its|me|my|no|not|of|on|one|or|our|she|so|some|than|that|"
+    "the|their|them|then|there|these|they|this|those|to|up|was|we|were|what|when|where|which|who|"
+    "why|will|with|would|you|your",
+    re.IGNORECASE,
+)
+"""Words that match everywhere and say nothing; in English, the language of most queries."""
 
 Span = tuple[int, int]
 
 
-def strong_spans(matches: Iterable[Match], query: str, passage: str) -> list[Span]:
-    """The whole words of the passage that answer words of the query best.
-
-    Markers, padding and punctuation take part in the score but are no words, and are left out.
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query word and the characters of a text that it met.
 
     Args:
-        matches: of `explain`, with spans relative to `passage`.
+        word: the query token's own characters; empty for markers and padding.
+        start, end: of the text; equal where a marker was met.
+        contribution: what the pair adds to the score.
+    """
+
+    word: str
+    start: int
+    end: int
+    contribution: float
+
+
+def strong_spans(pairs: Iterable[Pair], text: str) -> list[Span]:
+    """The whole words of a text that answer words of a query best.
+
+    Markers, padding, punctuation and function words take part in the score too, but are left
+    out here.
 
     Returns:
-        Disjoint character spans of the passage, ascending.
+        Disjoint character spans of the text, ascending.
     """
-    words = [match for match in matches if _is_word(match, query, passage)]
-    bound = STRONG_SHARE * max((match.contribution for match in words), default=0.0)
+    words = [pair for pair in pairs if _says_something(pair, text)]
+    bound = STRONG_SHARE * max((pair.contribution for pair in words), default=0.0)
     strong = {
-        _whole_word(passage, match.start, match.end)
-        for match in words
-        if match.contribution >= bound
+        _whole_word(text, pair.start, pair.end) for pair in words if pair.contribution >= bound
     }
     return _merged(sorted(strong))
 
 
-def _is_word(match: Match, query: str, passage: str) -> bool:
-    asked = query[match.query_token.start : match.query_token.end]
-    met = passage[match.start : match.end]
-    return any(c.isalnum() for c in asked) and any(c.isalnum() for c in met)
+def _says_something(pair: Pair, text: str) -> bool:
+    start, end = _whole_word(text, pair.start, pair.end)
+    words = (pair.word, text[start:end])
+    return all(any(map(str.isalnum, w)) and not FUNCTION_WORD.fullmatch(w) for w in words)
 
 
 def _whole_word(text: str, start: int, end: int) -> Span:
-    """Widen a piece of a word to the word."""
+    """Widen a piece of a word to the word; what is no piece of one stays as it is."""
+    if not any(map(str.isalnum, text[start:end])):
+        return start, end
     while start > 0 and text[start - 1].isalnum():
         start -= 1
     while end < len(text) and text[end].isalnum():
@@ -80,6 +102,8 @@ def window(spans: Sequence[Span], n_characters: int, width: int) -> Span:
 def styled(passage: str, spans: Sequence[Span], width: int) -> Text:
     """The passage, or its best stretch, on one paragraph with the spans in colour."""
     start, end = window(spans, len(passage), width)
+    while start and not passage[start - 1].isspace() and passage[start : start + 1].isalnum():
+        start += 1
     text = Text("" if start == 0 else "… ")
     position = start
     for a, b in spans:

@@ -81,5 +81,37 @@ def info(index: IndexPath = DEFAULT_INDEX, as_json: Json = False) -> None:
 
 
 def show_stats(stats: Mapping[str, Any]) -> None:
-    """Print counts, sizes part by part and the reconstruction error."""
-    raise NotImplementedError(size(0))
+    """Print counts, sizes part by part and the reconstruction error.
+
+    Args:
+        stats: the fields of `IndexStats`.
+    """
+    out.print(key_values("Index", _counts(stats)))
+    out.print()
+    parts = sorted(stats["size_bytes"].items(), key=lambda part: -part[1])
+    sizes = {name.replace("_", " "): size(n) for name, n in parts}
+    sizes["total"] = size(sum(stats["size_bytes"].values()))
+    sizes["per token, without text"] = f"{stats['bytes_per_token']:.1f} B"
+    out.print(key_values("On disk", sizes, numbers=True))
+
+
+def _counts(stats: Mapping[str, Any]) -> dict[str, str]:
+    rows = {
+        "documents": f"{stats['n_documents']:,}",
+        "passages": f"{stats['n_passages']:,}",
+        "tokens": f"{stats['n_tokens']:,}",
+        "deleted, until compact": f"{stats['n_deleted_documents']:,}",
+        "segments": f"{stats['n_segments']:,}, {stats['n_flat_segments']:,} of them flat",
+        "generation": str(stats["generation"]),
+        "encoder": f"{stats['encoder'] or 'none: ready-made embeddings'}, dim {stats['dim']}",
+    }
+    codec = stats["codec"]
+    if codec is None:
+        rows["codec"] = "none yet: searched exactly"
+    else:
+        rows["codec"] = f"{codec['n_centroids']:,} centroids, {codec['bits']} bits"
+        rows["reconstruction"] = (
+            f"mean cosine {codec['mean_cosine']:.4f}, "
+            f"mean squared error {codec['mean_squared_error']:.4f}"
+        )
+    return rows

@@ -54,11 +54,17 @@ def printable(text: str) -> str:
     )
 
 
-def key_values(title: str, rows: dict[str, str]) -> Table:
-    """A table of two columns without lines."""
-    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+def key_values(title: str, rows: dict[str, str], *, numbers: bool = False) -> Table:
+    """A table of two columns without lines.
+
+    Args:
+        numbers: set the values flush right.
+    """
+    table = Table(
+        title=title, title_style="bold", title_justify="left", box=None, show_header=False
+    )
     table.add_column(style="dim")
-    table.add_column(justify="right")
+    table.add_column(justify="right" if numbers else "left")
     for key, value in rows.items():
         table.add_row(key, escape(value))
     return table

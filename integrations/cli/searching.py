@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,14 +12,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from .highlight import Span, strong_spans, styled
+from .highlight import Pair, Span, strong_spans, styled
 from .ingest import parse_object
 from .options import DEFAULT_INDEX, EncoderName, IndexPath, Json, Threads
 from .output import announce, duration, err, out, print_json, printable
 
 if TYPE_CHECKING:
     from ...engine.documents import Hit
-    from ...engine.encoder.base import Encoder, FloatArray
+    from ...engine.encoder.base import FloatArray, Token
     from ...engine.index import Index
 
 SHOWN_CHARACTERS: Final = 320
@@ -101,6 +101,8 @@ def search(
     with Index.open(index, encoder=encoder, threads=threads) as opened:
         with result.clock("load"), err.status("Loading the encoder…"):
             announce(opened.encoder, quiet=as_json)
+            # Weights are read when first needed, which is no part of encoding this query.
+            opened.encode_queries([query])
         answer(opened, result, k, group_by=group_by, **parameters)
         n_documents = opened.count()
     if as_json:
@@ -117,21 +119,22 @@ def answer(index: Index, result: Answer, k: int, **parameters: Any) -> None:
     with result.clock("search"):
         result.hits = index.search(vectors, k, **parameters)
     with result.clock("highlight"):
-        passages = [hit.passage.text for hit in result.hits]
-        result.spans = _spans(index.encoder, result.query, vectors, passages)
+        asked = index.encoder.query_tokens(result.query)
+        result.spans = [_spans(index, result.query, asked, vectors, hit) for hit in result.hits]
 
 
 def _spans(
-    encoder: Encoder, query: str, vectors: FloatArray, passages: list[str]
-) -> list[list[Span]]:
-    """Match the query with each passage, as these are now: nothing of it is in the index."""
-    from ...engine.search.explain import explain as match
-
-    asked = encoder.query_tokens(query)
-    return [
-        strong_spans(match(asked, vectors, encoder.passage_tokens(text), rows).matches, query, text)
-        for text, rows in zip(passages, encoder.encode_passages(passages), strict=True)
+    index: Index, query: str, asked: Sequence[Token], vectors: FloatArray, hit: Hit
+) -> list[Span]:
+    """The highlights of a hit, by the stored vectors of its document's best passage."""
+    matches = index.explain(vectors, hit.id).matches
+    pairs = [
+        Pair(query[token.start : token.end], match.start, match.end, match.contribution)
+        for token, match in zip(asked, matches, strict=True)
     ]
+    start, end = hit.passage.start, hit.passage.end
+    spans = strong_spans(pairs, hit.text)
+    return [(a - start, b - start) for a, b in spans if start <= a and b <= end]
 
 
 def to_json(result: Answer) -> dict[str, Any]:

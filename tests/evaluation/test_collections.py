@@ -83,7 +83,7 @@ def test_the_hash_follows_ids_texts_and_their_order(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("corpus.jsonl", '{"_id": "d1", "text": "a"}\n{"_id": \n', "corpus.jsonl, line 2"),
-        ("corpus.jsonl", '[1, 2]\n', "corpus.jsonl, line 1 is a JSON list"),
+        ("corpus.jsonl", "[1, 2]\n", "corpus.jsonl, line 1 is a JSON list"),
         ("corpus.jsonl", '{"_id": "d1"}\n', "corpus.jsonl, line 1: 'text'"),
         ("corpus.jsonl", '{"_id": "d", "text": "a"}\n' * 2, "line 2: id 'd' stands"),
         ("corpus.jsonl", '{"_id": "d", "text": ""}\n', "no documents"),

@@ -1,0 +1,44 @@
+"""The examples run as they are, each in a process of its own, and say what they should."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+FIRST_LINES = {
+    "quickstart.py": "ferry: The ferry to the island",
+    "embeddings.py": "8.000  page-42  {'number': 42}",
+    "filters.py": "{}: A ",
+}
+
+
+def run(name: str, cwd: Path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name],
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(cwd)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_every_example_is_run() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(FIRST_LINES)
+
+
+@pytest.mark.parametrize("name", FIRST_LINES)
+def test_example(name: str, tmp_path: Path) -> None:
+    lines = run(name, tmp_path)
+    assert FIRST_LINES[name] in lines[0]
+
+
+def test_filters_choose_by_metadata(tmp_path: Path) -> None:
+    years = [line.rsplit("(", 1)[1] for line in run("filters.py", tmp_path)]
+    assert years[1:3] == ["1719)", "1865)"]
+    assert years[3] in ("1818)", "1865)")
