@@ -24,7 +24,8 @@ Span = tuple[int, int]
 OVERLAP: Final = 0.125
 """Share of a passage's tokens that the next one repeats, so that no sentence is lost to a cut."""
 
-_OVERLAP_SLACK: Final = 0.025
+# The next passage may begin this much before or after, to begin with a sentence.
+_OVERLAP_SLACK: Final = 0.06
 # A cut may come this much before or after the wanted place, to find the end of a sentence.
 _EARLIER, _LATER = 0.15, 0.1
 # A tokenizer may start a piece with a token that the whole text did not have there.
@@ -61,37 +62,46 @@ class Chunker:
         for batch in _by_size(texts):
             encodings = self._vocabulary.encode(batch)
             found = [self._windows(*pair) for pair in zip(batch, encodings, strict=True)]
+            counts = [len(encoding) for encoding in encodings]
             del encodings
-            spans += self._verified(batch, found)
+            spans += self._verified(batch, found, counts)
         return spans
 
     def _windows(self, text: str, encoding: Encoding) -> list[Span]:
-        start, end = _strip(text, 0, len(text))
+        whole = _strip(text, 0, len(text))
         if len(encoding) <= self._budget:
-            return [(start, end)]
+            return [whole]
         offsets = np.asarray(encoding.offsets, dtype=np.int64)
         room = max(1, self._budget - 1 - self._budget // _RESERVE)
-        return list(_cover(text, offsets, room))
+        spans: list[Span] = []
+        for start, end in _cover(text, offsets, room):
+            # White space may fill windows of its own, or leave a window nothing new.
+            if start < end and (not spans or end > spans[-1][1]):
+                spans.append((start, end))
+        return spans or [whole]
 
-    def _verified(self, texts: Sequence[str], found: list[list[Span]]) -> list[list[Span]]:
+    def _verified(
+        self, texts: Sequence[str], found: list[list[Span]], counts: Sequence[int]
+    ) -> list[list[Span]]:
         """Tokenise what was cut once more, and halve what no longer fits on its own.
 
         A piece of a text may have more tokens than it had inside the whole, where a cut went
         through a word or the tokenizer looks at what surrounds it.
         """
         cut = [
-            (number, place)
+            (number, span)
             for number, spans in enumerate(found)
-            for place, span in enumerate(spans)
-            if span != (0, len(texts[number]))
+            for span in spans
+            if counts[number] > self._budget or span != (0, len(texts[number]))
         ]
-        pieces = [texts[number][slice(*found[number][place])] for number, place in cut]
-        for (number, place), encoding in zip(
-            reversed(cut), reversed(self._vocabulary.encode(pieces)), strict=True
-        ):
+        encodings = self._vocabulary.encode([texts[number][slice(*span)] for number, span in cut])
+        halves: dict[int, dict[Span, list[Span]]] = {}
+        for (number, span), encoding in zip(cut, encodings, strict=True):
             if len(encoding) > self._budget:
-                halves = self._halved(texts[number], found[number][place])
-                found[number][place : place + 1] = halves
+                halves.setdefault(number, {})[span] = self._halved(texts[number], span)
+        for number, parts in halves.items():
+            fitting = {part for span in found[number] for part in parts.get(span, [span])}
+            found[number] = sorted(fitting)
         return found
 
     def _halved(self, text: str, span: Span) -> list[Span]:
@@ -116,11 +126,15 @@ def _cover(text: str, offsets: NDArray[np.int64], room: int) -> Iterator[Span]:
         stop = _best_cut(text, int(ends[earliest - 1]), int(ends[latest - 1]))
         yield _strip(text, begin, stop)
         last = int(np.searchsorted(ends, stop, side="right"))
+        if last == len(offsets):
+            begin = stop
+            break
         size = last - first
-        low = max(first + 1, last - int(size * (OVERLAP + _OVERLAP_SLACK)))
+        low = min(last, max(first + 1, last - int(size * (OVERLAP + _OVERLAP_SLACK))))
         high = max(low, last - int(size * (OVERLAP - _OVERLAP_SLACK)))
         # Characters that belong to no token may follow `stop`; they must not be skipped.
-        begin = min(stop, _best_cut(text, int(starts[low]), int(starts[high])))
+        again = min(stop, _best_cut(text, int(starts[low]), int(starts[high])))
+        begin = again if again > begin else stop
         first = max(first + 1, int(np.searchsorted(starts, begin, side="left")))
     yield _strip(text, begin, len(text))
 

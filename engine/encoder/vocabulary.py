@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 _PROBE: Final = "a"
+# Without any of these, transformers makes up a tokenizer that knows special tokens only.
+_VOCABULARIES: Final = (
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+)
 _USUAL: Final = {
     "mask_token": ("[MASK]", "<mask>"),
     "pad_token": ("[PAD]", "<pad>"),
@@ -74,6 +83,12 @@ def load_vocabulary(checkpoint: Checkpoint) -> Vocabulary:
     settings = _tokenizer_settings(folder)
     path = folder / "tokenizer.json"
     tokenizer = _from_file(path) if path.is_file() else _converted(folder)
+    known, embedded = tokenizer.get_vocab_size(), checkpoint.config.get("vocab_size")
+    if isinstance(embedded, int) and known > embedded:
+        raise CheckpointError(
+            f"{folder}: its tokenizer knows {known} tokens, but config.json has embeddings for "
+            f"{embedded}; use the tokenizer files published with the weights"
+        )
     _apply_casing(tokenizer, settings, checkpoint.rules.lower_case)
     return Vocabulary(tokenizer, _special_tokens(settings))
 
@@ -93,6 +108,10 @@ def _from_file(path: Path) -> Tokenizer:
 def _converted(folder: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise CheckpointError(
+            f"{folder} holds no tokenizer; copy the checkpoint's tokenizer.json there"
+        )
     try:
         found: Any = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False

@@ -6,6 +6,15 @@ import torch
 from transformers import AutoTokenizer
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Models this small lose more to threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def unit(vectors):
     return torch.nn.functional.normalize(vectors, dim=-1).numpy()
 

@@ -45,7 +45,7 @@ def test_x_mod_takes_the_adapter_of_each_text(tmp_path, plainly, close, normalis
 
 def test_x_mod_names_the_languages_it_knows(tmp_path):
     encoder = load_encoder(plain(tmp_path / "c", "xmod").folder)
-    with pytest.raises(InvalidParameterError, match="'fr'.*en_XX, de_DE, zh_CN"):
+    with pytest.raises(InvalidParameterError, match=r"'fr'.*en_XX, de_DE, zh_CN"):
         encoder.encode_passages(["loom", "loom"], languages=["de", "fr"])
     with pytest.raises(InvalidParameterError, match="3 entries for 1 texts"):
         encoder.encode_passages(["loom"], languages=["de"] * 3)
