@@ -2,64 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import limits
+from .changes import AddResult, Changes, DeleteResult
 from .documents import Document, Hit
-from .embeddings import check_embeddings
 from .encoder.base import Encoder
-from .errors import (
-    DuplicateDocumentError,
-    InvalidEmbeddingError,
-    InvalidQueryError,
-    WriterClosedError,
-)
+from .errors import InvalidQueryError
 from .identity import EncoderSlot
-from .ingest import embedded_batches, encoded_batches
 from .search.explain import Explanation
 from .stats import IndexStats, index_stats
 from .storage import create_index
-from .storage.batch import EncodedBatch
-from .storage.compaction import CompactionReport, compact
+from .storage.compaction import CompactionReport
 from .storage.manifest import IndexSettings
 from .storage.reader import Reader
-from .storage.writer import Commit, StagedSegment, Writer
-from .validation import (
-    check_dim,
-    check_ids,
-    check_integer,
-    check_query_text,
-    make_documents,
-)
+from .validation import check_dim, check_integer, check_query_text
 from .view import IndexView, Query
-
-
-@dataclass(frozen=True, slots=True)
-class AddResult:
-    """What `add` and `upsert` did: the committed generation and the ids, in order."""
-
-    generation: int
-    ids: list[str]
-    n_passages: int
-    replaced: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteResult:
-    """What `delete` did: the committed generation, the ids removed and those not there."""
-
-    generation: int
-    deleted: list[str]
-    missing: list[str]
 
 
 class Index:
@@ -75,9 +39,7 @@ class Index:
         self.threads = threads
         self._reader = Reader(path, mmap=mmap)
         self._encoder = encoder
-        self._writer: Writer | None = None
-        self._write_lock = threading.RLock()
-        self._closed = False
+        self._changes = Changes(self._reader, encoder, threads)
 
     @classmethod
     def create(
@@ -170,7 +132,7 @@ class Index:
                 message names the document. Nothing has been written.
             StorageError: the disk refused; nothing of the call is visible.
         """
-        return self._write(texts, ids, metadata, embeddings, progress, replace=False)
+        return self._changes.add(texts, ids, metadata, embeddings, progress, replace=False)
 
     def upsert(
         self,
@@ -186,7 +148,7 @@ class Index:
         Arguments, result and errors are those of `add`, but an id that is in the index is
         replaced with all its passages.
         """
-        return self._write(texts, ids, metadata, embeddings, progress, replace=True)
+        return self._changes.add(texts, ids, metadata, embeddings, progress, replace=True)
 
     def delete(self, ids: Sequence[str]) -> DeleteResult:
         """Remove documents with all their passages in one commit.
@@ -197,11 +159,12 @@ class Index:
         Raises:
             InvalidDocumentError: an entry is not a usable id, or `ids` is a single string.
         """
-        checked = check_ids(ids)
-        with self._writing() as writer:
-            commit = writer.commit([], delete=checked)
-        return DeleteResult(commit.generation, list(commit.deleted), list(commit.missing))
+        return self._changes.delete(ids)
 
+    @overload
+    def get(self, id: str) -> Document | None: ...
+    @overload
+    def get(self, id: Sequence[str]) -> list[Document | None]: ...
     def get(self, id: str | Sequence[str]) -> Document | list[Document | None] | None:
         """The document behind an id, or a list for a list of ids; None where there is none."""
         with self.snapshot() as view:
@@ -297,8 +260,7 @@ class Index:
         Searching goes on meanwhile. From `flat_below_tokens` on, the first call trains the
         codec and turns flat segments into coded ones.
         """
-        with self._writing() as writer:
-            return compact(writer)
+        return self._changes.compact()
 
     def stats(self) -> IndexStats:
         """Sizes, segments, codec and reconstruction error of the newest generation."""
@@ -307,12 +269,8 @@ class Index:
 
     def close(self) -> None:
         """Let go of files and pins; the index cannot be used afterwards."""
-        with self._write_lock:
-            self._closed = True
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-            self._reader.close()
+        self._changes.close()
+        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -327,84 +285,3 @@ class Index:
 
     def __repr__(self) -> str:
         return f"Index({str(self.path)!r})"
-
-    def _write(
-        self,
-        texts: Sequence[str | Document] | None,
-        ids: Sequence[str] | None,
-        metadata: Sequence[Mapping[str, Any]] | None,
-        embeddings: Sequence[NDArray[Any]] | None,
-        progress: bool,
-        *,
-        replace: bool,
-    ) -> AddResult:
-        n_embeddings = None if embeddings is None else _length(embeddings)
-        documents = make_documents(texts, ids, metadata, n_embeddings)
-        names = [document.id for document in documents]
-        if not replace:
-            self._refuse_present(names)
-        batches = self._batches(documents, embeddings, progress)
-        with self._writing() as writer:
-            staged, commit = _stage_and_commit(writer, batches, replace=replace)
-        return AddResult(
-            generation=commit.generation,
-            ids=names,
-            n_passages=sum(segment.n_passages for segment in staged),
-            replaced=len(commit.replaced),
-        )
-
-    def _batches(
-        self,
-        documents: list[Document],
-        embeddings: Sequence[NDArray[Any]] | None,
-        progress: bool,
-    ) -> Iterator[EncodedBatch]:
-        if embeddings is None:
-            return encoded_batches(documents, self._encoder.get(), progress=progress)
-        dim = self._encoder.dim
-        arrays = check_embeddings(embeddings, [document.id for document in documents], dim)
-        return embedded_batches(documents, arrays, dim)
-
-    def _refuse_present(self, ids: list[str]) -> None:
-        """Find a duplicate before minutes of encoding; the commit checks again."""
-        with self.snapshot() as view:
-            present = view.present(ids)
-        if present:
-            raise DuplicateDocumentError(
-                f"Document id {present[0]!r} is in the index"
-                + (f", and {len(present) - 1} more" if len(present) > 1 else "")
-                + ": use upsert to replace, or another id."
-            )
-
-    @contextmanager
-    def _writing(self) -> Iterator[Writer]:
-        """The one writer of this object, made when first needed; one change at a time."""
-        with self._write_lock:
-            if self._closed:
-                raise WriterClosedError("The index was closed: open it again to change it.")
-            if self._writer is None:
-                self._writer = Writer(self.path, threads=self.threads)
-            yield self._writer
-
-
-def _stage_and_commit(
-    writer: Writer, batches: Iterator[EncodedBatch], *, replace: bool
-) -> tuple[list[StagedSegment], Commit]:
-    staged: list[StagedSegment] = []
-    try:
-        for batch in batches:
-            staged.append(writer.stage(batch))
-        return staged, writer.commit(staged, replace=replace)
-    except BaseException:
-        # Also when the encoder fails or the user interrupts: nothing may be left behind.
-        writer.discard(staged)
-        raise
-
-
-def _length(embeddings: object) -> int:
-    if not isinstance(embeddings, Sequence | np.ndarray):
-        raise InvalidEmbeddingError(
-            f"embeddings is a {type(embeddings).__name__}: pass a list with one array "
-            "[tokens, dim] per document."
-        )
-    return len(embeddings)

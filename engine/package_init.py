@@ -2,8 +2,8 @@
 
     >>> import weft
     >>> index = weft.Index.create("my-index")
-    >>> index.add(["Warp threads are held taut.", "The weft is woven in."], ids=["warp", "weft"])
-    >>> index.search("Which thread moves?", k=1)[0].id
+    >>> index.add(["Warp threads are held taut.", "The weft is drawn in."], ids=["warp", "weft"])
+    >>> index.search("What is drawn in?", k=1)[0].id
     'weft'
 
 The names below load what they need when they are first used: `import weft` itself imports

@@ -17,6 +17,7 @@ from .errors import (
     InvalidQueryError,
 )
 
+
 def check_id(id: object) -> str:
     """Return a usable document id or raise `InvalidDocumentError`."""
     if not isinstance(id, str):
@@ -61,7 +62,9 @@ def make_documents(
         )
     _check_lengths(len(texts), ids=ids, metadata=metadata)
     documents = [
-        _make_document(text, None if ids is None else ids[i], None if metadata is None else metadata[i])
+        _make_document(
+            text, None if ids is None else ids[i], None if metadata is None else metadata[i]
+        )
         for i, text in enumerate(texts)
     ]
     for document in documents:
@@ -227,7 +230,9 @@ def check_query_text(text: str) -> str:
 def check_dim(dim: object) -> int:
     """Return a usable dim or raise `InvalidParameterError`."""
     if isinstance(dim, bool) or not isinstance(dim, int) or not 1 <= dim <= limits.MAX_DIM:
-        raise InvalidParameterError(f"dim is {dim!r}: use a whole number from 1 to {limits.MAX_DIM}.")
+        raise InvalidParameterError(
+            f"dim is {dim!r}: use a whole number from 1 to {limits.MAX_DIM}."
+        )
     return dim
 
 

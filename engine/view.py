@@ -10,6 +10,8 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import kernels
+from .attribution import explain_document
 from .codec import Codec
 from .documents import Document, Hit
 from .embeddings import check_query_embeddings
@@ -21,6 +23,8 @@ from .search.filters import parse_filter
 from .search.pipeline import rank
 from .search.plan import SearchPlan, make_plan
 from .search.segments import Mask, passage_mask
+from .storage.generation import find_alive
+from .storage.identifiers import IdQuery
 from .storage.manifest import Manifest
 from .storage.reader import Snapshot
 from .storage.segment import SegmentView
@@ -77,20 +81,15 @@ class IndexView:
         return self._get(check_ids(id))
 
     def _get(self, ids: Sequence[str]) -> list[Document | None]:
-        found: dict[str, Document] = {}
-        for segment in self.segments:
-            docnos = alive_docnos(segment, ids)
-            if docnos:
-                documents = segment.passages.documents(list(docnos.values()))
-                found.update((document.id, document) for document in documents)
+        docnos: dict[int, list[int]] = {}
+        for position, docno in find_alive(self.segments, IdQuery(ids)).values():
+            docnos.setdefault(position, []).append(docno)
+        found = {
+            document.id: document
+            for position, some in docnos.items()
+            for document in self.segments[position].passages.documents(some)
+        }
         return [found.get(id) for id in ids]
-
-    def present(self, ids: Sequence[str]) -> list[str]:
-        """Those of the ids that are in the index."""
-        found: set[str] = set()
-        for segment in self.segments:
-            found.update(alive_docnos(segment, ids))
-        return [id for id in ids if id in found]
 
     def count(self) -> int:
         """Number of documents."""
@@ -137,8 +136,6 @@ class IndexView:
             return list(pool.map(lambda v: self._search(v, plan, allowed), vectors))
 
     def _workers(self) -> int:
-        from .. import kernels
-
         return self._threads or kernels.default_threads()
 
     def _plan(self, k: int, group_by: str, parameters: Mapping[str, Any]) -> SearchPlan:
@@ -177,16 +174,14 @@ class IndexView:
 
     def explain(self, query: Query, id: str) -> Explanation:
         """Which token of a document's best passage each query token matched; see `Index`."""
-        from .attribution import explain_document
-
         vectors = self._vectors([query])[0]
-        for segment in self.segments:
-            docnos = alive_docnos(segment, check_ids([id]))
-            if docnos:
-                return explain_document(
-                    query, vectors, segment, docnos[id], self.codec, self._encoder
-                )
-        raise InvalidDocumentError(f"No document has the id {id!r}: search or list ids() first.")
+        place = find_alive(self.segments, IdQuery(check_ids([id]))).get(id)
+        if place is None:
+            raise InvalidDocumentError(
+                f"No document has the id {id!r}: search or list ids() first."
+            )
+        segment = self.segments[place[0]]
+        return explain_document(query, vectors, segment, place[1], self.codec, self._encoder)
 
     def close(self) -> None:
         """Let go of the generation."""
@@ -202,10 +197,3 @@ class IndexView:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def alive_docnos(segment: SegmentView, ids: Sequence[str]) -> dict[str, int]:
-    """Which of the ids live in the segment, and under which docno."""
-    alive = segment.alive_documents
-    docnos = segment.passages.docnos(ids)
-    return {id: docno for id, docno in docnos.items() if alive is None or alive[docno]}
