@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,7 +17,8 @@ from .output import announce, duration, err, out, print_json, warn
 if TYPE_CHECKING:
     from ...engine.documents import Document
     from ...engine.index import Index
-    from ..files import FileProblem, SourceFile
+    from ..files import FileOptions, SourceFile
+    from .sources import FileSource
 
 BATCH_CHARACTERS: Final = 200_000
 BATCH_DOCUMENTS: Final = 256
@@ -68,12 +68,18 @@ Strict = Annotated[
 
 @dataclass
 class Summary:
-    """What an ingestion did."""
+    """What an ingestion did.
+
+    Args:
+        deleted: pages and records that a file read again has no more.
+        skipped: why files and records were left out.
+    """
 
     index: str
     documents: int = 0
     passages: int = 0
     replaced: int = 0
+    deleted: int = 0
     seconds: float = 0.0
     skipped: list[str] = field(default_factory=list)
 
@@ -105,17 +111,19 @@ def index_files(
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
-    """Make an index of your files, or bring it up to date.
+    """Make an index of your files, or add them to one.
 
     Documents are named by their path. Those that are in the index already are replaced.
     """
+    from .sources import FileSource
+
     started = time.perf_counter()
-    source = _FileSource(paths, root, format, strict)
-    source.use(id_field, text_field, title_field, number_field)
-    first = source.first()
+    options = _options(id_field, text_field, title_field, number_field)
+    source = FileSource(paths, root, format, strict, options)
+    documents = source.documents()
     with _open_or_create(index, encoder, bits, threads) as opened:
         announce(opened.encoder, quiet=as_json)
-        summary = _ingest(opened, first, source)
+        summary = _ingest(opened, documents, source)
         if compact:
             with err.status("Merging and compressing…"):
                 opened.compact()
@@ -150,6 +158,7 @@ def add_files(
     They can be found at once; `weft compact` merges and compresses later.
     """
     from ...engine.index import Index
+    from .sources import FileSource
 
     if (text is None) == (not paths):
         raise typer.BadParameter("give either PATHS or --text.")
@@ -160,62 +169,24 @@ def add_files(
             summary = _add_text(opened, text, id, metadata)
         _report(summary, started, as_json)
         return
-    source = _FileSource(paths or [], root, format, strict)
-    source.use(id_field, text_field, title_field, number_field)
+    options = _options(id_field, text_field, title_field, number_field)
+    source = FileSource(paths or [], root, format, strict, options)
     with Index.open(index, encoder=encoder, threads=threads) as opened:
-        first = source.first()
+        documents = source.documents()
         announce(opened.encoder, quiet=as_json)
-        summary = _ingest(opened, first, source)
+        summary = _ingest(opened, documents, source)
     _report(summary, started, as_json)
 
 
-class _FileSource:
-    """The documents of the paths of a command line, and the problems met on the way."""
+def _options(
+    id_field: str | None,
+    text_fields: list[str] | None,
+    title_field: str,
+    number_fields: list[str] | None,
+) -> FileOptions:
+    from ..files import FileOptions
 
-    def __init__(
-        self, paths: list[Path], root: Path | None, format: str | None, strict: bool
-    ) -> None:
-        from ..files import FileOptions, find_files
-
-        self.problems: list[str] = []
-        self._strict = strict
-        self.files = find_files(paths, self._problem, root=root, format=format)
-        self._paths = paths
-        self._options = FileOptions()
-
-    def use(
-        self,
-        id_field: str | None,
-        text_fields: list[str] | None,
-        title_field: str,
-        number_fields: list[str] | None,
-    ) -> None:
-        """Set which fields of records mean what."""
-        from ..files import FileOptions
-
-        self._options = FileOptions(
-            id_field, tuple(text_fields or ()), title_field, tuple(number_fields or ())
-        )
-
-    def first(self) -> Iterator[tuple[SourceFile, Document]]:
-        """Read up to the first document, so that nothing is made where there is none."""
-        from ...engine.errors import InvalidInputError
-        from ..files import FORMATS, read_files
-
-        documents = read_files(self.files, self._problem, self._options)
-        first = next(documents, None)
-        if first is None:
-            where = ", ".join(map(str, self._paths))
-            reason = self.problems[0] if self.problems else f"formats: {', '.join(FORMATS)}"
-            raise InvalidInputError(f"No documents found in {where} ({reason}).")
-        return chain([first], documents)
-
-    def _problem(self, problem: FileProblem) -> None:
-        from ...engine.errors import InvalidInputError
-
-        if self._strict:
-            raise InvalidInputError(problem.reason)
-        self.problems.append(problem.reason)
+    return FileOptions(id_field, tuple(text_fields or ()), title_field, tuple(number_fields or ()))
 
 
 def _open_or_create(path: Path, encoder: str | None, bits: int | None, threads: int) -> Index:
@@ -240,10 +211,9 @@ def _open_or_create(path: Path, encoder: str | None, bits: int | None, threads: 
 
 
 def _ingest(
-    index: Index, documents: Iterator[tuple[SourceFile, Document]], source: _FileSource
+    index: Index, documents: Iterator[tuple[SourceFile, Document]], source: FileSource
 ) -> Summary:
     """Encode and commit documents batch by batch, with a bar over the bytes read."""
-    from ...engine.limits import MAX_DOCUMENT_CHARACTERS
     from .progress import FileProgress
 
     summary = Summary(str(index.path), skipped=source.problems)
@@ -254,15 +224,16 @@ def _ingest(
             batch.append(document)
             characters += len(document.text)
             bar.read(file, document)
-            if characters >= min(BATCH_CHARACTERS, MAX_DOCUMENT_CHARACTERS) or (
-                len(batch) >= BATCH_DOCUMENTS
-            ):
+            if characters >= BATCH_CHARACTERS or len(batch) >= BATCH_DOCUMENTS:
                 _commit(index, batch, summary)
                 bar.committed(summary.documents, summary.passages)
                 batch, characters = [], 0
         if batch:
             _commit(index, batch, summary)
         bar.finished(summary.documents, summary.passages)
+    outdated = source.outdated(index.ids())
+    if outdated:
+        summary.deleted = len(index.delete(outdated).deleted)
     return summary
 
 

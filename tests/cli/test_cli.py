@@ -44,6 +44,29 @@ def test_indexing_again_replaces(weft, docs):
         assert index.get("ferry.md").text == "The ferry is out of order."
 
 
+def test_records_that_a_file_has_no_more_are_deleted(weft):
+    lines = [json.dumps({"text": f"record number {n}"}) for n in range(3)]
+    Path("a.jsonl").write_text("\n".join(lines))
+    Path("a.jsonl#9.txt").write_text("A file of its own, with a telling name.")
+    weft("index", "a.jsonl", "a.jsonl#9.txt")
+    Path("a.jsonl").write_text(lines[0])
+    summary = json.loads(weft("index", "a.jsonl", "--json").stdout)
+    assert (summary["documents"], summary["replaced"], summary["deleted"]) == (1, 1, 2)
+    with package.Index.open("weft-index") as index:
+        assert sorted(index.ids()) == ["a.jsonl#1", "a.jsonl#9.txt"]
+
+
+def test_records_of_a_damaged_file_stay(weft):
+    good = json.dumps({"text": "a record"}) + "\n"
+    Path("a.jsonl").write_text(good * 3)
+    weft("index", "a.jsonl")
+    Path("a.jsonl").write_bytes(good.encode() + b"\xff\n")
+    summary = json.loads(weft("index", "a.jsonl", "--json").stdout)
+    assert summary["deleted"] == 0 and len(summary["skipped"]) == 1
+    with package.Index.open("weft-index") as index:
+        assert index.count() == 3
+
+
 def test_add_files_and_text(weft, docs, tmp_path: Path):
     weft("index", docs)
     (tmp_path / "new.txt").write_text("Snow falls in winter.")
