@@ -103,9 +103,8 @@ def build_cells(centroids: FloatArray, *, seed: int, threads: int = 0) -> tuple[
         )
     )
     homes, _ = assign(centroids, coarse, None, threads=threads)
-    used, homes = np.unique(homes, return_inverse=True)
+    used, counts = np.unique(homes, return_counts=True)
     order = np.argsort(homes, kind="stable")
-    counts = np.bincount(homes, minlength=len(used))
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     cells = Cells(np.ascontiguousarray(coarse[used]), offsets)
     return np.ascontiguousarray(centroids[order]), cells
@@ -162,7 +161,7 @@ def proportional_shares(counts: NDArray[np.integer], total: int) -> NDArray[np.i
         int64 [C] that sums to `total`: rounded down, the rest by largest remainder.
     """
     exact = counts * (total / counts.sum())
-    shares = np.minimum(np.floor(exact).astype(np.int64), counts)
+    shares: NDArray[np.int64] = np.minimum(np.floor(exact).astype(np.int64), counts)
     missing = total - int(shares.sum())
     for cell in np.argsort(-(exact - shares), kind="stable"):
         if missing == 0:

@@ -135,7 +135,7 @@ class Codec:
         """
         self._check(embeddings)
         codes, _ = assign(embeddings, self.centroids, self.cells, probes=probes, threads=threads)
-        return codes.astype(self.code_dtype, copy=False)
+        return codes if self.code_dtype is np.uint32 else codes.astype(np.uint16)
 
     def compress(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> Compressed:
         """Turn embeddings into codes, packed residuals and inverse norms, chunk by chunk.

@@ -125,7 +125,7 @@ def train_codec(
     """
     start = time.perf_counter()
     _check_training(sample, bits, iterations, n_centroids)
-    training, held = _split(*sample.shape, seed)
+    training, held = _split(len(sample), sample.shape[1], seed)
     wanted = n_centroids or _supported_centroids(n_embeddings, len(training))
     wanted = min(wanted, len(training))
     train = float_rows(sample[np.sort(training[: wanted * MOST_PER_CENTROID])])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from .. import limits
 from ..errors import InvalidParameterError
@@ -125,4 +125,4 @@ def _check_flag(name: str, value: object) -> bool:
 def _check_grouping(value: object) -> GroupBy:
     if value not in GROUPINGS:
         raise InvalidParameterError(f"group_by is {value!r}: use 'document' or 'passage'.")
-    return cast(GroupBy, value)
+    return value

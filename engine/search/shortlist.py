@@ -45,10 +45,7 @@ class CodedPool:
     @property
     def n_wanted(self) -> int:
         """Passages that may be found."""
-        return sum(
-            segment.n_passages if self.wanted[number] is None else self._count(number)
-            for number, segment in self.segments.items()
-        )
+        return sum(n_wanted(s, self.wanted[number]) for number, s in self.segments.items())
 
     def everything(self) -> Ranking:
         """Every passage that may be found, scored on its reconstructed vectors."""
@@ -122,9 +119,6 @@ class CodedPool:
             )
         return _rescored(pool, parts)
 
-    def _count(self, number: int) -> int:
-        return int(np.count_nonzero(self.wanted[number]))
-
     def _all_pids(self, number: int) -> Pids:
         return all_pids(self.segments[number], self.wanted[number])
 
@@ -148,6 +142,11 @@ class CodedPool:
             if low < high:
                 parts.append((number, pool.pid[low:high]))
         return parts
+
+
+def n_wanted(segment: SearchableSegment, wanted: Mask | None) -> int:
+    """How many passages may be found."""
+    return segment.n_passages if wanted is None else int(np.count_nonzero(wanted))
 
 
 def all_pids(segment: SearchableSegment, wanted: Mask | None) -> Pids:
