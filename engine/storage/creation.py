@@ -44,8 +44,7 @@ def create_index(
         )
     place = as_directory(directory)
     _require_empty(place)
-    for folder in FOLDERS:
-        place.sync_folder(folder)
+    _make_folders(place)
     manifest = Manifest(
         generation=1,
         commit_uuid=new_identifier(),
@@ -70,6 +69,16 @@ def _require_empty(directory: Directory) -> None:
             f"{directory} is not empty (it holds {foreign[0]!r}) and is no Weft index: choose "
             "another folder."
         )
+
+
+def _make_folders(directory: Directory) -> None:
+    try:
+        for folder in FOLDERS:
+            directory.sync_folder(folder)
+    except (FileExistsError, FileNotFoundError) as error:
+        raise IndexExistsError(
+            f"{directory} cannot become a folder, since a file is in the way: choose another path."
+        ) from error
 
 
 def _exists(directory: Directory) -> IndexExistsError:

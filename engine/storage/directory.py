@@ -200,7 +200,9 @@ class LocalDirectory(Directory):
         """See `Directory.sync_folder`."""
         path = self._path(folder) if folder else self._root
         with _translated("create", path):
-            Path(path).mkdir(parents=True, exist_ok=True)
+            created = _make_folders(Path(path))
+        for new in created:
+            self._sync_path(str(new.parent))
         self._sync_path(path)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -314,6 +316,13 @@ class _LocalFile:
     def read_at(self, offset: int, length: int) -> bytes:
         with _translated("read", self.path):
             return _read_all(self.descriptor, offset, length)
+
+
+def _make_folders(path: Path) -> list[Path]:
+    """Create a folder and those above it; the ones that were not there."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing
 
 
 def _open_new(path: str) -> int:

@@ -25,7 +25,7 @@ PRAGMAS: Final = (
     "PRAGMA query_only = ON",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
-    "PRAGMA cache_size = -4096",
+    "PRAGMA cache_size = -1024",
 )
 
 

@@ -1,0 +1,146 @@
+"""Collection removes what nobody needs, in ascending order, and nothing else."""
+
+import pytest
+from storage_tools import add, contents, documents, make_batch, new_index
+
+from weft.engine.errors import IndexNotFoundError
+from weft.engine.storage import writer as writers
+from weft.engine.storage.collection import collect
+from weft.engine.storage.compaction import compact
+from weft.engine.storage.directory import LocalDirectory
+from weft.engine.storage.layout import generations, manifest_name
+from weft.engine.storage.pins import write_pin
+from weft.engine.storage.reader import Reader
+from weft.engine.storage.writer import Writer
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """Six generations; the last is one compacted segment, and nobody reads."""
+    directory = new_index(tmp_path / "index")
+    with Writer(directory) as writer:
+        for n in range(3):
+            add(writer, documents(3, first=3 * n))
+        writer.commit([], delete=["d0", "d4"])
+        compact(writer)
+    return directory
+
+
+def everything(directory):
+    return sorted(p.relative_to(directory.path) for p in directory.path.rglob("*"))
+
+
+def remaining(directory):
+    return {folder: len(directory.list(folder)) for folder in ("segments", "tombstones", "pins")}
+
+
+def test_all_that_is_left(directory):
+    assert generations(directory) == [1, 2, 3, 4, 5, 6]
+    assert remaining(directory) == {"segments": 4, "tombstones": 1, "pins": 0}
+    before = sum(p.stat().st_size for p in directory.path.rglob("*") if p.is_file())
+    report = collect(directory, superseded_seconds=0)
+    after = sum(p.stat().st_size for p in directory.path.rglob("*") if p.is_file())
+    assert generations(directory) == [6] and report.oldest_generation == 6
+    assert remaining(directory) == {"segments": 1, "tombstones": 0, "pins": 0}
+    assert report.freed_bytes == before - after
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        assert set(contents(snapshot)) == {f"d{n}" for n in range(9)} - {"d0", "d4"}
+    assert collect(directory, superseded_seconds=0).removed == []
+
+
+def test_manifests_go_in_ascending_order_before_anything_else(directory):
+    removed = collect(directory, superseded_seconds=0).removed
+    assert removed[:5] == [manifest_name(n) for n in range(1, 6)]
+    assert not any(name.startswith("manifest") for name in removed[5:])
+
+
+def test_recent_generations_are_kept(directory):
+    before = everything(directory)
+    assert collect(directory).removed == []
+    assert everything(directory) == before
+
+
+@pytest.mark.parametrize("generation", [1, 2, 4, 5, 6])
+def test_pins_keep_a_contiguous_suffix(directory, generation):
+    write_pin(directory, generation)
+    collect(directory, superseded_seconds=0, staged_seconds=0)
+    assert generations(directory) == list(range(generation, 7))
+    for number in generations(directory):
+        older = LocalDirectory(directory.path)
+        older.exists = lambda name: False
+        older.list = lambda folder="", n=number: (
+            [manifest_name(n)] if not folder else LocalDirectory.list(directory, folder)
+        )
+        with Reader(older) as reader:
+            assert reader._current.manifest.generation == number
+            for view in reader._current.segments:
+                view.files.verify()
+
+
+def test_old_pins_are_left_behind(directory):
+    pin = write_pin(directory, 2)
+    collect(directory, superseded_seconds=0, pin_seconds=0)
+    assert generations(directory) == [6] and not directory.exists(pin)
+
+
+def test_a_pin_on_a_generation_that_is_gone_stops_the_files(directory):
+    """Its manifest is not there to tell what its reader needs."""
+    directory.remove(manifest_name(1))
+    directory.remove(manifest_name(2))
+    write_pin(directory, 2)
+    collect(directory, superseded_seconds=0, staged_seconds=0)
+    assert remaining(directory)["segments"] == 4
+
+
+def test_a_pin_that_appears_while_manifests_are_removed(directory):
+    """A reader has read the manifest just before it went: its files stay for now."""
+
+    class Late(LocalDirectory):
+        def remove(self, name):
+            if name == manifest_name(3):
+                write_pin(directory, 3)
+            super().remove(name)
+
+    collect(Late(directory.path), superseded_seconds=0, staged_seconds=0)
+    assert remaining(directory)["segments"] == 4
+
+
+def test_staged_files_have_time(directory):
+    with Writer(directory) as writer:
+        staged = writer.stage(make_batch(documents(2, first=50)))
+        with directory.create("tmp.0123") as file:
+            file.write_at(0, b"half a manifest")
+        collect(directory, superseded_seconds=0)
+        assert directory.exists("tmp.0123")
+        assert writer.commit(staged).generation == 7
+    orphan = "segments/" + "0" * 32
+    with directory.create(f"{orphan}/arrays.safetensors") as file:
+        file.write_at(0, b"half a segment")
+    collect(directory, superseded_seconds=0)
+    assert directory.exists(orphan) and directory.exists("tmp.0123")
+    collect(directory, superseded_seconds=0, staged_seconds=0)
+    assert not directory.exists(orphan) and not directory.exists("tmp.0123")
+    assert remaining(directory)["segments"] == 2
+
+
+def test_writers_collect_now_and_then(tmp_path, monkeypatch):
+    directory = new_index(tmp_path / "index")
+    calls = []
+    monkeypatch.setattr(writers, "collect", lambda d, **k: calls.append(k) or collect(d, **k))
+    monkeypatch.setattr(writers, "COLLECT_EVERY", 3)
+    with Writer(directory) as writer:
+        for n in range(7):
+            add(writer, documents(1, first=n))
+    assert len(calls) == 2
+
+
+def test_a_damaged_old_manifest_does_not_stop_collection(directory):
+    path = directory.readable_path(manifest_name(2))
+    path.write_bytes(b"damaged")
+    collect(directory, superseded_seconds=0)
+    assert generations(directory) == [6]
+
+
+def test_no_index(tmp_path):
+    with pytest.raises(IndexNotFoundError):
+        collect(LocalDirectory(tmp_path))

@@ -1,0 +1,184 @@
+"""The contract of a directory, on a local file system."""
+
+import errno
+import os
+
+import pytest
+
+from weft.engine.errors import StorageError
+from weft.engine.storage.directory import LocalDirectory, SyncFailedError
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return LocalDirectory(tmp_path / "index")
+
+
+def write(directory, name, data=b"content"):
+    with directory.create(name) as file:
+        file.write_at(0, data)
+
+
+def test_create_read_status(directory):
+    write(directory, "a/b/file", b"0123456789")
+    assert directory.read("a/b/file") == b"0123456789"
+    assert directory.read("a/b/file", 3, 4) == b"3456"
+    assert directory.read("a/b/file", 8, 100) == b"89"
+    assert directory.read("a/b/file", 100) == b""
+    assert directory.status("a/b/file").size_bytes == 10
+    assert bytes(directory.map("a/b/file")) == b"0123456789"
+    assert directory.readable_path("a/b/file").read_bytes() == b"0123456789"
+
+
+def test_a_file_is_created_once(directory):
+    write(directory, "file", b"first")
+    with pytest.raises(FileExistsError):
+        write(directory, "file", b"second")
+    with pytest.raises(FileExistsError), directory.create_by_path("file"):
+        pass
+    assert directory.read("file") == b"first"
+
+
+def test_writing_at_offsets_and_reading_back(directory):
+    with directory.create("file") as file:
+        file.write_at(4, b"later")
+        file.write_at(0, b"soon")
+        assert file.read_at(2, 4) == b"onla"
+        file.write_at(9, memoryview(b""))
+    assert directory.read("file") == b"soonlater"
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_a_failed_write_leaves_nothing(directory, by_path):
+    with pytest.raises(KeyError):
+        if by_path:
+            with directory.create_by_path("folder/file") as path:
+                path.write_bytes(b"half")
+                raise KeyError
+        with directory.create("folder/file") as file:
+            file.write_at(0, b"half")
+            raise KeyError
+    assert directory.list("folder") == []
+
+
+def test_create_by_path(directory):
+    with directory.create_by_path("folder/file") as path:
+        path.write_bytes(b"by a library")
+    assert directory.read("folder/file") == b"by a library"
+
+
+def test_publish_is_atomic_and_once(directory):
+    write(directory, "tmp.1", b"one")
+    write(directory, "tmp.2", b"two")
+    directory.publish("tmp.1", "name")
+    with pytest.raises(FileExistsError):
+        directory.publish("tmp.2", "name")
+    with pytest.raises(FileNotFoundError):
+        directory.publish("tmp.3", "other")
+    directory.remove("tmp.1")
+    assert directory.read("name") == b"one"
+
+
+def test_list_exists_remove(directory):
+    assert directory.list() == [] and directory.list("none") == []
+    write(directory, "b")
+    write(directory, "folder/c")
+    write(directory, "a")
+    assert directory.list() == ["a", "b", "folder"]
+    assert directory.list("folder") == ["c"]
+    assert directory.exists("a") and directory.exists("folder") and not directory.exists("a/x")
+    directory.remove("folder/c")
+    directory.remove("folder")
+    assert directory.list() == ["a", "b"]
+    with pytest.raises(FileNotFoundError):
+        directory.remove("folder")
+
+
+def test_missing_files(directory):
+    for call in (directory.read, directory.map, directory.status, directory.touch):
+        with pytest.raises(FileNotFoundError):
+            call("none")
+    directory.sync_folder("new")
+    assert directory.list() == ["new"]
+
+
+def test_a_file_where_the_root_should_be(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    directory = LocalDirectory(tmp_path / "file")
+    assert directory.list() == [] and not directory.exists("name")
+    with pytest.raises(FileNotFoundError):
+        directory.read("name")
+    with pytest.raises((StorageError, FileExistsError, FileNotFoundError)):
+        write(directory, "name")
+
+
+def test_memory_outlives_the_name(directory):
+    write(directory, "file", b"x" * 100_000)
+    data = directory.map("file")
+    directory.remove("file")
+    assert bytes(data) == b"x" * 100_000
+    with pytest.raises(ValueError):
+        data[0] = 1
+    write(directory, "empty", b"")
+    assert directory.map("empty").size == 0
+
+
+def test_touch_and_clock(directory):
+    write(directory, "file")
+    before = directory.status("file").changed_seconds
+    while directory.clock_seconds() <= before:
+        pass
+    directory.touch("file")
+    assert directory.status("file").changed_seconds > before
+    assert directory.clock_seconds() >= directory.status("file").changed_seconds
+    assert directory.list() == ["file"]
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc", "a/../b", "", ".", "a//b", "a\0b", ".hidden"])
+def test_names_that_lead_out(directory, name):
+    with pytest.raises(StorageError):
+        directory.read(name)
+    with pytest.raises(StorageError):
+        write(directory, name)
+
+
+def test_a_failed_fsync(directory, monkeypatch):
+    def fail(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(SyncFailedError) as caught:
+        write(directory, "file")
+    assert caught.value.errno == errno.EIO
+    assert directory.list() == []
+    with pytest.raises(SyncFailedError):
+        directory.sync_folder()
+    with directory.create("pin", durable=False) as file:
+        file.write_at(0, b"")
+    write(LocalDirectory(directory.path, durable=False), "file")
+
+
+def test_a_new_folder_is_synced_in_the_one_above(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    LocalDirectory(tmp_path / "a" / "b").sync_folder("c")
+    expected = {tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"}
+    assert {os.fspath(p) for p in expected} == set(synced)
+    monkeypatch.setattr(os, "fsync", real)
+
+
+def test_refusals_keep_their_errno(directory, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    with pytest.raises(StorageError, match="cannot write") as caught:
+        write(directory, "file")
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(StorageError, match="cannot publish"):
+        directory.publish("a", "b")
+    monkeypatch.setattr(os, "stat", fail)
+    with pytest.raises(StorageError, match="cannot look up"):
+        directory.exists("a")
