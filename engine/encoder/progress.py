@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,6 @@ def counting(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
 
 
 def _bar(total: int) -> Any:
-    # It comes with transformers, which downloads through it.
-    from tqdm import tqdm
-
+    # It comes with transformers, which downloads through it, and carries no annotations.
+    tqdm: Any = importlib.import_module("tqdm").tqdm
     return tqdm(total=total, desc="encoding", unit="passage", leave=False)
