@@ -153,6 +153,11 @@ class Tokenization:
         if marker is None:
             return None
         number = self.vocabulary.number(marker)
+        if number is None and checkpoint.layout is Layout.HF_COLBERT:
+            # This layout's own code looks markers up without adding them, so that published
+            # checkpoints with another vocabulary than BERT's were trained with this token.
+            number = self.vocabulary.unknown
+            _logger.info("marker %r is not in the vocabulary: the unknown token serves", marker)
         if number is None:
             raise CheckpointError(
                 f"{checkpoint.backbone}: its tokenizer does not know the marker {marker!r} that "

@@ -27,6 +27,7 @@ _USUAL: Final = {
     "mask_token": ("[MASK]", "<mask>"),
     "pad_token": ("[PAD]", "<pad>"),
     "eos_token": ("</s>", "[SEP]"),
+    "unk_token": ("[UNK]", "<unk>"),
 }
 
 
@@ -35,7 +36,8 @@ class Vocabulary:
 
     Args:
         tokenizer: used as it is from here on; nobody else may change it.
-        special: names of special tokens by role (`mask_token`, `pad_token`, `eos_token`).
+        special: names of special tokens by role (`mask_token`, `pad_token`, `eos_token`,
+            `unk_token`).
     """
 
     def __init__(self, tokenizer: Tokenizer, special: dict[str, str]) -> None:
@@ -45,6 +47,7 @@ class Vocabulary:
         self.prefix, self.suffix = self._surroundings()
         self.mask = self._role(special, "mask_token")
         self.end = self._role(special, "eos_token")
+        self.unknown = self._role(special, "unk_token")
         self.padding = self._role(special, "pad_token") or 0
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:

@@ -3,12 +3,13 @@
 import string
 
 import pytest
+import torch
 from checkpoints import TEXTS, hf_colbert
 
 from weft.engine.encoder import load_encoder
 
 
-def query_oracle(plain, made, text, *, attend=False, length=16):
+def query_oracle(plain, made, text, *, attend=False, length=16, **more):
     """[CLS] [unused0] text [SEP] [MASK]...; masks are scored, and looked at only if asked."""
     tokenizer = plain.tokenizer
     ids = plain.ids(text, length - 1)
@@ -16,7 +17,7 @@ def query_oracle(plain, made, text, *, attend=False, length=16):
     real = len(ids)
     ids += [tokenizer.mask_token_id] * (length - real)
     attention = [1] * (length if attend else real) + [0] * (0 if attend else length - real)
-    return plain.hidden(ids, attention) @ made.linear.T
+    return plain.hidden(ids, attention, **more) @ made.linear.T
 
 
 def passage_oracle(plain, made, text, *, punctuation=False, length=40):
@@ -53,6 +54,18 @@ def test_attended_masks_and_scored_punctuation(tmp_path, plainly, close, normali
     passages = [normalised(passage_oracle(plain, made, text, punctuation=True)) for text in TEXTS]
     close(encoder.encode_queries(TEXTS), queries)
     close(encoder.encode_passages(TEXTS), passages)
+
+
+def test_an_x_mod_backbone_whose_vocabulary_lacks_the_markers(tmp_path, plainly, close, normalised):
+    made = hf_colbert(tmp_path / "c", kind="xmod")
+    plain = plainly(made)
+    assert plain.tokenizer.convert_tokens_to_ids("[unused0]") == plain.tokenizer.unk_token_id
+    encoder = load_encoder(made.folder)
+    german = {"lang_ids": torch.tensor([1])}
+    expected = [normalised(query_oracle(plain, made, text, **german)) for text in TEXTS]
+    close(encoder.encode_queries(TEXTS, languages=["de"] * len(TEXTS)), expected)
+    expected = [normalised(query_oracle(plain, made, text)) for text in TEXTS]
+    close(encoder.encode_queries(TEXTS), expected)
 
 
 def test_lengths_and_markers_of_the_metadata(tmp_path, plainly, close, normalised):

@@ -166,8 +166,6 @@ def test_configurations_that_are_no_objects(tmp_path, content):
         ("dim", 4097),
         ("mask_punctuation", "yes"),
         ("query_token_id", 7),
-        ("query_token_id", "[missing]"),
-        ("doc_token_id", "[missing]"),
     ],
 )
 def test_metadata_out_of_range(tmp_path, key, value):

@@ -243,11 +243,12 @@ def hf_colbert(folder, *, weights="safetensors", dim=12, kind="bert", **metadata
     """The layout of the public ColBERTv2 checkpoint: `bert.*` and `linear.weight` in one file."""
     model, tokenizer = random_model(kind)
     randomise(model)
-    write_tokenizer(folder, tokenizer, "bert")
+    write_tokenizer(folder, tokenizer, "bert" if kind == "bert" else "other")
     config = model.config.to_dict() | {"architectures": ["HF_ColBERT"]}
     write_json(folder / "config.json", config)
     linear = torch.randn(dim, 32, generator=torch.Generator().manual_seed(5))
-    tensors = {f"bert.{name}": value.clone() for name, value in model.state_dict().items()}
+    prefix = "bert" if kind == "bert" else "roberta"
+    tensors = {f"{prefix}.{name}": value.clone() for name, value in model.state_dict().items()}
     tensors["linear.weight"] = linear
     if weights == "safetensors":
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
