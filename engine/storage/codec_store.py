@@ -51,6 +51,8 @@ def read_codec(directory: Directory, ref: CodecRef, dim: int) -> Codec:
             f"{name}: dim, centroids and bits are {found}, the manifest says "
             f"{(dim, ref.n_centroids, ref.bits)}."
         )
+    if codec.hash != ref.hash:
+        raise CorruptIndexError(f"{name} is another codec than the manifest names.")
     return codec
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..errors import CommitConflictError, CommitUncertainError, StorageError
 from .directory import Directory, SyncFailedError
-from .files import discard_file
+from .files import discard_file, remove_file
 from .generation import read_manifest
 from .layout import manifest_name, temporary_name
 from .manifest import Manifest
@@ -151,9 +151,9 @@ def _confirm(directory: Directory, base: Manifest | None, successor: Manifest) -
         if base is None or directory.exists(manifest_name(base.generation)):
             return True
         logger.warning("Generation %d was collected during a commit.", base.generation)
-        directory.remove(manifest_name(successor.generation))
+        remove_file(directory, manifest_name(successor.generation))
         directory.sync_folder()
-    except (StorageError, FileNotFoundError) as error:
+    except StorageError as error:
         raise _uncertain(successor, error) from error
     return False
 

@@ -55,7 +55,8 @@ def compact(writer: Writer, *, seed: int = 0) -> CompactionReport:
 
     Dead rows are dropped. An index that has reached `flat_below_tokens` and has no codec gets
     one, trained on a sample of its passages; flat segments are compressed once there is a codec.
-    Reading and other writers go on meanwhile; what they commit is kept.
+    Reading and other writers go on meanwhile; what they commit is kept. Afterwards files that
+    nobody needs any more are collected.
 
     Args:
         writer: of the index.
@@ -67,7 +68,10 @@ def compact(writer: Writer, *, seed: int = 0) -> CompactionReport:
         CommitConflictError, CommitUncertainError, WriterClosedError: as `Writer.commit`.
     """
     with writer.snapshot() as base:
-        return _Compaction(writer, base, seed).run()
+        report = _Compaction(writer, base, seed).run()
+    if report.committed:
+        writer.tidy()
+    return report
 
 
 class _Compaction:

@@ -13,13 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..documents import Document
-from ..errors import CorruptIndexError, SnapshotClosedError
+from ..errors import CorruptIndexError, SnapshotClosedError, StorageError
 from . import metadata
 from .directory import Directory
 from .identifiers import IdQuery, IdTable
 
 ROWS_PER_QUERY: Final = 500
 """Numbers in one `IN (...)`, below the limit on parameters of every SQLite."""
+
+MACHINE_ERRORS: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""Complaints of SQLite that are no fault of the file: no memory, no descriptors, no disk."""
 
 PRAGMAS: Final = (
     "PRAGMA query_only = ON",
@@ -164,7 +176,14 @@ class PassageStore:
                     self._connection = self._connect()
                 yield self._connection
             except sqlite3.Error as error:
-                raise CorruptIndexError(f"{self._name}: SQLite cannot read it: {error}.") from error
+                raise self._translated(error) from error
+
+    def _translated(self, error: sqlite3.Error) -> CorruptIndexError | StorageError:
+        """What SQLite says about the file, apart from what it says about the machine."""
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in MACHINE_ERRORS:
+            return StorageError(f"{self._name}: SQLite cannot read it now: {error}.")
+        return CorruptIndexError(f"{self._name}: SQLite cannot read it: {error}.")
 
     def _connect(self) -> sqlite3.Connection:
         self._verify()
@@ -172,6 +191,10 @@ class PassageStore:
         connection = sqlite3.connect(
             f"{uri}?mode=ro&immutable=1", uri=True, check_same_thread=False, isolation_level=None
         )
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
+        try:
+            for pragma in PRAGMAS:
+                connection.execute(pragma)
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import sample_passages
+from ..codec.training import SAMPLE_BYTES
 from .merge import token_rows
 from .segment import SegmentView
-
-SAMPLE_BYTES: Final = 1 << 30
-"""Float32 embeddings that a sample may take."""
 
 READ_PASSAGES: Final = 4096
 """Passages that are read at a time."""

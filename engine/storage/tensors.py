@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import CorruptIndexError
 from .directory import Bytes, NewFile
 
-HEADER_BYTES: Final = 8192
+HEADER_BYTES: Final = 4096
 """Length prefix and header of the files written here, filled up with spaces."""
 
 MAX_HEADER_BYTES: Final = 1 << 20

@@ -11,10 +11,10 @@ from typing import Final, Self, TypeVar
 
 from ..errors import (
     CommitUncertainError,
-    CorruptIndexError,
     DimensionMismatchError,
     InvalidParameterError,
     StorageError,
+    WeftError,
     WriterClosedError,
 )
 from .batch import EncodedBatch
@@ -143,7 +143,8 @@ class Writer:
             self.discard(segments)
             raise
         self._forget(segments)
-        self._collect_now_and_then(change.result.generation)
+        if change.result.generation % COLLECT_EVERY == 0:
+            self.tidy()
         return change.result
 
     def _prepare(
@@ -201,12 +202,11 @@ class Writer:
         self._reader.refresh()
         return collect(self.directory, **grace)
 
-    def _collect_now_and_then(self, generation: int) -> None:
-        if generation % COLLECT_EVERY:
-            return
+    def tidy(self) -> None:
+        """`collect` after a change that was committed already: a failure is only logged."""
         try:
-            collect(self.directory)
-        except (StorageError, CorruptIndexError) as error:
+            self.collect()
+        except (WeftError, FileNotFoundError) as error:
             logger.warning("Old generations could not be collected: %s", error)
 
     def _require_open(self) -> None:

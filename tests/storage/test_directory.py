@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -161,10 +162,12 @@ def test_a_failed_fsync(directory, monkeypatch):
 def test_a_new_folder_is_synced_in_the_one_above(tmp_path, monkeypatch):
     synced = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+    )
     LocalDirectory(tmp_path / "a" / "b").sync_folder("c")
     expected = {tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"}
-    assert {os.fspath(p) for p in expected} == set(synced)
+    assert expected == set(synced)
     monkeypatch.setattr(os, "fsync", real)
 
 

@@ -25,6 +25,7 @@ from weft.engine.errors import (
     InvalidDocumentError,
     InvalidEmbeddingError,
     SnapshotClosedError,
+    StorageError,
 )
 from weft.engine.storage.batch import EncodedBatch
 from weft.engine.storage.compaction import compact
@@ -203,6 +204,17 @@ def test_a_store_answers_by_number(index):
             store.document(60)
     with pytest.raises(SnapshotClosedError):
         store.document(3)
+
+
+def test_what_sqlite_says_of_the_file_and_of_the_machine(index, monkeypatch):
+    with Reader(index) as reader, reader.snapshot() as snapshot:
+        store = snapshot.segments[0].passages
+        monkeypatch.setattr(index, "readable_path", lambda name: index.path / "none")
+        with pytest.raises(StorageError, match="SQLite"):
+            store.document(1)
+        (index.path / "none").write_bytes(b"no database" * 1000)
+        with pytest.raises(CorruptIndexError, match="SQLite"):
+            store.document(1)
 
 
 def test_many_rows_at_once(tmp_path):

@@ -2,12 +2,14 @@
 
 import errno
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from storage_tools import add, contents, document, documents, make_batch, new_index
 
 from weft.engine.errors import (
+    CommitConflictError,
     DimensionMismatchError,
     DuplicateDocumentError,
     IndexExistsError,
@@ -157,6 +159,16 @@ def test_a_staged_segment_that_was_collected(writer, reader):
     with pytest.raises(StorageError, match="collected"):
         writer.commit(staged)
     assert now(reader) == {}
+
+
+def test_a_segment_of_a_codec_that_is_not_live(writer, directory):
+    staged = writer.stage(make_batch(documents(2)))
+    writer._uncommitted[staged.id] = other = replace(
+        staged, ref=replace(staged.ref, codec="f" * 32)
+    )
+    with pytest.raises(CommitConflictError, match="no longer live"):
+        writer.commit(other)
+    assert directory.list("segments") == []
 
 
 def test_a_full_disk_while_staging(writer, directory, reader, monkeypatch):
