@@ -26,7 +26,7 @@ SAMPLE_BYTES: Final = 1 << 30
 HELDOUT_SHARE: Final = 0.05
 HELDOUT_ROWS: Final = 50_000
 HELDOUT_VALUES: Final = 1 << 23
-"""Components from which quantiles are taken; more would not move them."""
+"""Components from which buckets are trained; more would not move them."""
 
 FEWEST_PER_CENTROID: Final = 4
 """Sample rows that a centroid needs before a tiny collection is given another one."""

@@ -23,33 +23,52 @@ def unit(n, dim, seed=0):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def quantile(values, q):
-    """Linear interpolation between order statistics, in float64."""
-    ordered = np.sort(values.astype(np.float64).ravel())
-    place = q * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+# Weights above zero of the least squares quantiser of a normal distribution (Max 1960, table I).
+NORMAL = {1: [0.7979], 2: [0.4528, 1.510], 4: [0.1284, 0.3881, 0.6568, 0.9424, 1.256,
+                                                         1.618, 2.069, 2.733]}  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_buckets_of_a_normal_distribution_are_the_published_ones(bits):
+    residuals = np.random.default_rng(bits).normal(size=(20_000, 50)).astype(np.float32)
+    cutoffs, weights = train_buckets(residuals, bits)
+    above = np.array(NORMAL[bits])
+    np.testing.assert_allclose(weights, [*-above[::-1], *above], atol=0.03)
+    np.testing.assert_allclose(cutoffs, (weights[1:] + weights[:-1]) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_buckets_stand_at_quantiles(bits):
-    residuals = np.random.default_rng(bits).normal(scale=0.1, size=(70, 12)).astype(np.float32)
+def test_each_weight_is_the_mean_of_its_bucket_and_cutoffs_lie_in_the_middle(bits):
+    residuals = np.random.default_rng(bits).laplace(size=(700, 12)).astype(np.float32)
     cutoffs, weights = train_buckets(residuals, bits)
-    n = 1 << bits
-    assert cutoffs.shape == (n - 1,)
-    assert weights.shape == (n,)
-    wanted = [quantile(residuals, i / n) for i in range(1, n)]
-    np.testing.assert_allclose(cutoffs, wanted, atol=1e-6)
-    wanted = [quantile(residuals, (i + 0.5) / n) for i in range(n)]
-    np.testing.assert_allclose(weights, wanted, atol=1e-6)
+    assert cutoffs.shape == ((1 << bits) - 1,) and weights.shape == (1 << bits,)
+    values = residuals.ravel().astype(np.float64)
+    buckets = np.abs(values[:, None] - weights.astype(np.float64)).argmin(axis=1)
+    means = [values[buckets == i].mean() for i in range(1 << bits) if (buckets == i).any()]
+    filled = np.unique(buckets)
+    np.testing.assert_allclose(weights[filled], means, atol=0.02 * np.abs(values).max() / 2**bits)
+    np.testing.assert_allclose(cutoffs, (weights[1:] + weights[:-1]) / 2, atol=1e-5)
 
 
-def test_buckets_are_filled_equally():
-    residuals = np.random.default_rng(3).normal(size=(400, 40)).astype(np.float32)
-    cutoffs, _ = train_buckets(residuals, 4)
-    counts = np.bincount(np.searchsorted(cutoffs, residuals.ravel(), side="right"), minlength=16)
-    np.testing.assert_allclose(counts / residuals.size, 1 / 16, atol=1e-3)
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_buckets_lose_no_more_than_equally_frequent_ones(bits):
+    residuals = np.random.default_rng(3).standard_t(4, size=(400, 40)).astype(np.float32)
+    _, weights = train_buckets(residuals, bits)
+    equal = np.quantile(residuals, (np.arange(1 << bits) + 0.5) / (1 << bits))
+
+    def error(levels):
+        return (np.abs(residuals.reshape(-1, 1) - levels).min(axis=1) ** 2).mean()
+
+    assert error(weights) <= error(equal)
+
+
+@pytest.mark.parametrize("values", [[0.0], [0.25, 0.25, 0.25], [-1.0, 1.0], [1e-30, 2e-30]])
+def test_buckets_of_degenerate_residuals_are_finite_and_ordered(values):
+    residuals = np.array([values], dtype=np.float32)
+    for bits in (1, 2, 4, 8):
+        cutoffs, weights = train_buckets(residuals, bits)
+        assert np.isfinite(weights).all() and (np.diff(weights) >= 0).all()
+        assert (np.diff(cutoffs) >= 0).all()
 
 
 def test_inverse_norm_range_is_widened_by_half_on_each_side():
