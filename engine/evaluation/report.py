@@ -22,7 +22,8 @@ def title(evaluation: Evaluation) -> str:
     return (
         f"{evaluation.collection}: {evaluation.n_documents:,} documents, "
         f"{evaluation.n_passages:,} passages, {evaluation.n_tokens:,} tokens, "
-        f"{evaluation.n_queries:,} queries, encoder {evaluation.encoder}"
+        f"{evaluation.n_queries:,} queries; encoder {evaluation.encoder}; "
+        f"{evaluation.target} kernels, threads: {evaluation.threads}"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import kernels
 from ..encoder.base import Encoder
 from .baselines import Bm25, TimedRun
 from .collections import Collection
@@ -45,10 +46,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All rows of a collection and what they were measured on."""
+    """All rows of a collection and what they were measured on.
+
+    Args:
+        collection: its name.
+        encoder: its name.
+        target: of the kernels, such as "avx2".
+        threads: that searched.
+        rows: one per system.
+    """
 
     collection: str
     encoder: str
+    target: str
+    threads: int
     n_documents: int
     n_passages: int
     n_tokens: int
@@ -101,6 +112,8 @@ def evaluate(
     return Evaluation(
         collection=collection.name,
         encoder=encoder.identity.name,
+        target=kernels.active_target(),
+        threads=threads or kernels.default_threads(),
         n_documents=len(collection.documents),
         n_passages=len(passages.doclens),
         n_tokens=passages.n_tokens,
