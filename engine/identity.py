@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class EncoderSlot:
     def __init__(self, given: EncoderLike | None, dim: int | None = None, threads: int = 0) -> None:
         self._given = given
         self._threads = threads
-        self._recorded: dict[str, Any] | None = None
+        self._recorded: Mapping[str, Any] | None = None
         self._dim = dim
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
@@ -53,15 +54,15 @@ class EncoderSlot:
         return slot
 
     @property
-    def dim(self) -> int | None:
-        """Components per vector, once known."""
-        return self._dim
+    def dim(self) -> int:
+        """Components per vector; 0 before it is known."""
+        return self._dim or 0
 
-    def record(self) -> dict[str, Any] | None:
+    def record(self) -> Mapping[str, Any] | None:
         """The identity as the manifest keeps it; None for an index of ready-made embeddings."""
         return self._recorded
 
-    def expect(self, recorded: dict[str, Any] | None, dim: int) -> None:
+    def expect(self, recorded: Mapping[str, Any] | None, dim: int) -> None:
         """Take the identity from a manifest, and hold an encoder that was handed in against it.
 
         Raises:

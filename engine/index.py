@@ -164,8 +164,8 @@ class Index:
     @overload
     def get(self, id: str) -> Document | None: ...
     @overload
-    def get(self, id: Sequence[str]) -> list[Document | None]: ...
-    def get(self, id: str | Sequence[str]) -> Document | list[Document | None] | None:
+    def get(self, id: list[str] | tuple[str, ...]) -> list[Document | None]: ...
+    def get(self, id: str | list[str] | tuple[str, ...]) -> Document | list[Document | None] | None:
         """The document behind an id, or a list for a list of ids; None where there is none."""
         with self.snapshot() as view:
             return view.get(id)

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from .documents import Document
 from .encoder.base import Encoder
+from .encoder.progress import counting
 from .storage.batch import EncodedBatch
 
 STAGE_BYTES = 256 * 2**20
 """Embeddings held in memory before a segment is written, as float32."""
 
-ENCODE_CHARACTERS = 2**21
-"""Text that is split and encoded at a time: enough to sort passages by length."""
+ENCODE_CHARACTERS = 2**19
+"""Text that is split and encoded at a time: enough to batch passages of like length, and with
+768 dimensions about 400 MB of vectors."""
 
 
 def encoded_batches(
@@ -34,7 +36,7 @@ def encoded_batches(
     """
     collector = _Collector(encoder.identity.dim)
     for group in _groups(documents, progress):
-        spans = [encoder.split(document.text) for document in group]
+        spans = encoder.split_many([document.text for document in group])
         texts = [d.text[a:b] for d, parts in zip(group, spans, strict=True) for a, b in parts]
         languages = [d.language for d, parts in zip(group, spans, strict=True) for _ in parts]
         arrays = iter(encoder.encode_passages(texts, languages=languages))
@@ -70,29 +72,19 @@ def embedded_batches(
 
 def _groups(documents: Sequence[Document], progress: bool) -> Iterator[list[Document]]:
     """Cut documents into groups of about `ENCODE_CHARACTERS`, with a bar over characters."""
-    bar = _progress_bar(sum(len(d.text) for d in documents)) if progress else None
-    group: list[Document] = []
-    size = 0
-    for document in documents:
-        group.append(document)
-        size += len(document.text)
-        if size >= ENCODE_CHARACTERS:
+    with counting(sum(len(d.text) for d in documents), shown=progress, unit="char") as done:
+        group: list[Document] = []
+        size = 0
+        for document in documents:
+            group.append(document)
+            size += len(document.text)
+            if size >= ENCODE_CHARACTERS:
+                yield group
+                done(size)
+                group, size = [], 0
+        if group:
             yield group
-            if bar is not None:
-                bar.update(size)
-            group, size = [], 0
-    if group:
-        yield group
-        if bar is not None:
-            bar.update(size)
-    if bar is not None:
-        bar.close()
-
-
-def _progress_bar(total: int) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, unit="char", unit_scale=True, desc="Encoding")
+            done(size)
 
 
 class _Collector:

@@ -73,8 +73,8 @@ class IndexView:
     @overload
     def get(self, id: str) -> Document | None: ...
     @overload
-    def get(self, id: Sequence[str]) -> list[Document | None]: ...
-    def get(self, id: str | Sequence[str]) -> Document | list[Document | None] | None:
+    def get(self, id: list[str] | tuple[str, ...]) -> list[Document | None]: ...
+    def get(self, id: str | list[str] | tuple[str, ...]) -> Document | list[Document | None] | None:
         """The document behind an id, or a list for a list of ids; None where there is none."""
         if isinstance(id, str):
             return self._get([id])[0]

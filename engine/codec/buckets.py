@@ -43,7 +43,8 @@ def train_buckets(residuals: FloatArray, bits: int) -> tuple[FloatArray, FloatAr
     """
     values = np.sort(residuals.ravel())
     sums = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
-    weights = np.quantile(values, (np.arange(1 << bits) + 0.5) / (1 << bits))
+    middles = (np.arange(1 << bits) + 0.5) / (1 << bits)
+    weights = np.quantile(values, middles).astype(np.float64)
     for _ in range(MAX_ROUNDS):
         moved = _bucket_means(values, sums, weights)
         settled = np.abs(moved - weights).max() <= SETTLED * (values[-1] - values[0])

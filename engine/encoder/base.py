@@ -75,6 +75,9 @@ class Encoder(Protocol):
         and the last up to the last such character; one span where the text fits whole.
         """
 
+    def split_many(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """`split` for several texts, tokenised together."""
+
     def query_tokens(self, text: str) -> list[Token]:
         """The tokens behind the rows of `encode_queries`."""
 

@@ -9,17 +9,17 @@ from typing import Any
 
 
 @contextmanager
-def counting(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Give a function that counts finished texts, with a bar on standard error if `shown`."""
+def counting(total: int, *, shown: bool, unit: str = "passage") -> Iterator[Callable[[int], None]]:
+    """Give a function that counts what is finished, with a bar on standard error if `shown`."""
     if not shown:
         yield lambda count: None
         return
-    bar: Any = _bar(total)
+    bar: Any = _bar(total, unit)
     with bar:
         yield bar.update
 
 
-def _bar(total: int) -> Any:
+def _bar(total: int, unit: str) -> Any:
     # It comes with transformers, which downloads through it, and carries no annotations.
     tqdm: Any = importlib.import_module("tqdm").tqdm
-    return tqdm(total=total, desc="encoding", unit="passage", leave=False)
+    return tqdm(total=total, desc="encoding", unit=unit, unit_scale=unit == "char", leave=False)

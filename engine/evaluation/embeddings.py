@@ -125,7 +125,7 @@ def encode_documents(
         texts: at least one text that is not blank.
         first: the number of the first document in the corpus.
     """
-    spans = [encoder.split(text) for text in texts]
+    spans = encoder.split_many(texts)
     passages = [text[a:b] for text, parts in zip(texts, spans, strict=True) for a, b in parts]
     vectors = encoder.encode_passages(passages)
     counts = [len(parts) for parts in spans]

@@ -59,6 +59,9 @@ class WordEncoder:
             (words[s][0], words[min(s + self.document_maxlen, len(words)) - 1][1]) for s in starts
         ]
 
+    def split_many(self, texts):
+        return [self.split(text) for text in texts]
+
     def query_tokens(self, text):
         return self.passage_tokens(text)
 
