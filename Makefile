@@ -10,9 +10,14 @@ PIP := $(BIN)/python -m pip
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
 
-$(VENV)/.stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(shell find kernels engine workers integrations -type f -not -name '*.pyc')
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt \
+	$(shell find kernels engine workers integrations -type f -not -name '*.pyc')
+
+$(VENV)/.stamp-demo: EXTRAS :=
+$(VENV)/.stamp-test: EXTRAS := [test]
+$(VENV)/.stamp-demo $(VENV)/.stamp-test: $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt '.[$*]'
+	$(PIP) install --quiet --constraint constraints.txt '.$(EXTRAS)'
 	@touch $@
 
 install: $(VENV)/.stamp-test ## build and install Weft with its tests' needs into .venv
