@@ -71,7 +71,7 @@ class Index:
             CheckpointError, MissingDependencyError: the encoder cannot be loaded.
         """
         settings = IndexSettings(bits=bits, flat_below_tokens=flat_below_tokens)
-        check_integer("threads", threads, 0, 1024)
+        check_integer("threads", threads, 0, limits.MAX_THREADS)
         slot = EncoderSlot.for_new_index(encoder, dim, threads)
         create_index(Path(path), dim=check_dim(slot.dim), encoder=slot.record(), settings=settings)
         return cls(Path(path), slot, mmap=True, threads=threads)
@@ -99,7 +99,7 @@ class Index:
             CorruptIndexError: the manifest is damaged.
             EncoderMismatchError: `encoder` is not the one that the index was made with.
         """
-        check_integer("threads", threads, 0, 1024)
+        check_integer("threads", threads, 0, limits.MAX_THREADS)
         slot = EncoderSlot(encoder, threads=threads)
         index = cls(Path(path), slot, mmap=mmap, threads=threads)
         with index.snapshot() as view:

@@ -48,3 +48,6 @@ FLAT_BELOW_TOKENS: Final = 300_000
 
 DEFAULT_BITS: Final = 4
 """Residual bits per dimension of a new index."""
+
+MAX_THREADS: Final = 256
+"""Threads of one search or compression."""

@@ -82,7 +82,7 @@ def make_plan(k: int = 10, **parameters: Any) -> SearchPlan:
         ndocs=check_integer("ndocs", values["ndocs"], 1, limits.MAX_NDOCS),
         exact=_check_flag("exact", values.get("exact", False)),
         group_by=_check_grouping(values.get("group_by", "document")),
-        threads=check_integer("threads", values.get("threads", 0), 0, 1024),
+        threads=check_integer("threads", values.get("threads", 0), 0, limits.MAX_THREADS),
     )
 
 

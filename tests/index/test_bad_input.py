@@ -162,6 +162,7 @@ SEARCHES = {
     "k too large": ({"k": 10_001}, errors.InvalidParameterError, "10,000"),
     "k a float": ({"k": 2.5}, errors.InvalidParameterError, "k"),
     "unknown parameter": ({"n_probe": 3}, errors.InvalidParameterError, "nprobe"),
+    "threads 257": ({"threads": 257}, errors.InvalidParameterError, "threads"),
     "nprobe 0": ({"nprobe": 0}, errors.InvalidParameterError, "nprobe"),
     "ndocs a string": ({"ndocs": "many"}, errors.InvalidParameterError, "ndocs"),
     "threshold NaN": (
@@ -171,7 +172,7 @@ SEARCHES = {
     ),
     "group_by": ({"group_by": "chapter"}, errors.InvalidParameterError, "group_by"),
     "unknown operator": ({"filter": {"a": {"$near": 1}}}, errors.InvalidFilterError, "near"),
-    "filter a list": ({"filter": [1]}, errors.InvalidFilterError, ""),
+    "filter a list": ({"filter": [1]}, errors.InvalidFilterError, "filter"),
     "$in without a list": ({"filter": {"a": {"$in": 3}}}, errors.InvalidFilterError, "in"),
     "empty query": ({"query": "  "}, errors.InvalidQueryError, "empty"),
     "query of bytes": ({"query": b"warp"}, errors.InvalidQueryError, "bytes"),
@@ -251,6 +252,7 @@ def test_create_over_an_index(index):
         {"dim": 8, "bits": "4"},
         {"dim": 8, "flat_below_tokens": -1},
         {"dim": 8, "threads": -1},
+        {"dim": 8, "threads": 257},
         {"dim": 32, "encoder": WordEncoder()},
     ],
 )
