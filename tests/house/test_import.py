@@ -46,6 +46,9 @@ def test_rooms_are_not_top_level_modules(tmp_path):
     assert run(code, tmp_path).strip() == "[]"
 
 
-def test_typed_marker_and_stub_are_installed():
+def test_the_package_is_typed_and_carries_no_sources():
     files = {str(f) for f in importlib.metadata.files("weft") or []}
     assert any(name.endswith("py.typed") for name in files)
+    assert any(name.endswith("_core.pyi") for name in files)
+    sources = (".cpp", ".h", ".inc", "CMakeLists.txt")
+    assert not [name for name in files if name.endswith(sources)]
