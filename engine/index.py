@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, overload
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from . import limits
 from .changes import AddResult, Changes, DeleteResult
+from .closing import Closing
 from .documents import Document, Hit
 from .encoder.base import Encoder
 from .errors import InvalidQueryError
@@ -26,7 +26,7 @@ from .validation import check_dim, check_integer, check_query_text
 from .view import IndexView, Query
 
 
-class Index:
+class Index(Closing):
     """A directory of documents that can be searched while it changes.
 
     Make one with `Index.create` or `Index.open`. All methods may be called from several
@@ -271,17 +271,6 @@ class Index:
         """Let go of files and pins; the index cannot be used afterwards."""
         self._changes.close()
         self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Index({str(self.path)!r})"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import kernels
 from .attribution import explain_document
+from .closing import Closing
 from .codec import Codec
 from .documents import Document, Hit
 from .embeddings import check_query_embeddings
@@ -34,7 +34,7 @@ Query = str | NDArray[Any]
 FloatArray = NDArray[np.float32]
 
 
-class IndexView:
+class IndexView(Closing):
     """One generation of an index, which stays as it is while the index moves on.
 
     Close it when done, or use it as a context manager: until then its files are kept.
@@ -186,14 +186,3 @@ class IndexView:
     def close(self) -> None:
         """Let go of the generation."""
         self._snapshot.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
