@@ -26,6 +26,9 @@ Range: TypeAlias = Sequence[float] | NDArray[np.float32]
 MAX_DIM: Final = 4096
 """Components of one embedding."""
 
+MAX_COLUMNS: Final = 1 << 20
+"""Columns of scores: vectors of one query."""
+
 MAX_THREADS: Final = 256
 """Threads of one call."""
 
@@ -85,6 +88,14 @@ def require_query(query: F32) -> None:
     if query.shape[0] < 1:
         raise ValueError("query: expected at least one vector, got 0")
     require_finite("query", query)
+
+
+def require_scores(scores: F32) -> None:
+    """Raise unless scores are rows of 1 to `MAX_COLUMNS` columns."""
+    require_array("scores", scores, (np.float32,), 2)
+    if not 1 <= scores.shape[1] <= MAX_COLUMNS:
+        got = scores.shape[1]
+        raise ValueError(f"scores: columns must lie in [1, {MAX_COLUMNS}], got {got}")
 
 
 def require_threads(threads: int) -> None:

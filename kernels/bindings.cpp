@@ -39,8 +39,7 @@ nb::object centroid_scores(nb::handle centroids_object, nb::handle query_object,
 }
 
 nb::object top_centroids(nb::handle scores_object, std::int64_t nprobe) {
-  const Array scores = Array::take<float>("scores", scores_object, 2);
-  in_range("scores", scores.length(0), 0, kMostNumbers);
+  const Array scores = take_scores(scores_object);
   nprobe = std::min(in_range("nprobe", nprobe, 0, kMostNumbers), scores.length(0));
   NewArray<std::uint32_t> best(scores.length(1), nprobe);
   run([&] { return weft::top_centroids(matrix<float>(scores), nprobe, best.data()); });

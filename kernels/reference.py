@@ -32,6 +32,7 @@ from .arrays import (
     require_inverse_norm_range,
     require_query,
     require_range,
+    require_scores,
     require_threads,
     require_vectors,
     require_weights,
@@ -62,7 +63,7 @@ def topk(scores: F32, k: int) -> U32:
 
 def top_centroids(scores: F32, nprobe: int) -> U32:
     """`topk` of each column."""
-    require_array("scores", scores, (np.float32,), 2)
+    require_scores(scores)
     nprobe = min(require_range("nprobe", nprobe, 0, 2**32 - 1), scores.shape[0])
     best = [_best(column, nprobe) for column in scores.T]
     return np.array(best, dtype=np.uint32).reshape(scores.shape[1], nprobe)
@@ -124,15 +125,6 @@ def _sum_of_maxima(token_scores: F32) -> float:
     return float(maxima.sum(dtype=np.float64))
 
 
-def _require_scores(scores: F32, n_queries: int | None = None) -> None:
-    """Raise unless scores are [K, nq] with nq at least 1, or as many as the query has."""
-    require_array("scores", scores, (np.float32,), 2)
-    if scores.shape[1] < 1:
-        raise ValueError("scores: expected at least one column, got 0")
-    if n_queries is not None:
-        require_equal("scores", scores.shape[1], n_queries, "columns, one per query vector")
-
-
 def centroid_interaction(
     scores: F32,
     codes: Codes,
@@ -143,7 +135,7 @@ def centroid_interaction(
     threads: int = 0,
 ) -> F32:
     """MaxSim with each token's scores replaced by those of its centroid."""
-    _require_scores(scores)
+    require_scores(scores)
     require_array("codes", codes, (np.uint16, np.uint32), 1)
     require_threads(threads)
     if threshold is not None and np.isnan(threshold):
@@ -198,7 +190,8 @@ def maxsim_residual(
 ) -> F32:
     """MaxSim on reconstructed vectors: q·(centroid + weights), times the inverse norm."""
     require_query(query)
-    _require_scores(scores, query.shape[0])
+    require_scores(scores)
+    require_equal("scores", scores.shape[1], query.shape[0], "columns, one per query vector")
     bits, dim = require_weights(bucket_weights), query.shape[1]
     _require_coded(codes, residuals, inverse_norms, bytes_per_row(dim, bits))
     values = inverse_norm_values(inverse_norm_range)

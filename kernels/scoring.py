@@ -34,7 +34,7 @@ def top_centroids(scores: F32, nprobe: int) -> U32:
     """Choose the centroids to probe for each query vector.
 
     Args:
-        scores: float32 [K, nq], no NaN.
+        scores: float32 [K, nq], no NaN, nq at most 2^20.
         nprobe: how many; more than K means K.
 
     Returns:
@@ -87,7 +87,7 @@ def centroid_interaction(
     """Approximate MaxSim, each token's vector replaced by its centroid.
 
     Args:
-        scores: float32 [K, nq] of `centroid_scores`.
+        scores: float32 [K, nq], nq at most 2^20, of `centroid_scores`.
         codes: uint16 or uint32 [n], below K.
         offsets: int64 [P + 1].
         pids: uint32 [c], below P.
@@ -147,7 +147,7 @@ def maxsim_residual(
 
     Args:
         query: float32 [nq, dim], finite, nq at least 1.
-        scores: float32 [K, nq] of `centroid_scores` for this query.
+        scores: float32 [K, nq], nq at most 2^20, of `centroid_scores` for this query.
         codes: uint16 or uint32 [n], below K.
         residuals: uint8 [n, ceil(dim * bits / 8)] of `compress`.
         inverse_norms: uint8 [n] of `compress`.

@@ -69,7 +69,10 @@ inline Array take_query(nb::handle object) {
 
 inline Array take_scores(nb::handle object) {
   Array scores = Array::take<float>("scores", object, 2);
-  if (scores.length(1) < 1) raise_value("scores: expected at least one column, got 0");
+  if (scores.length(1) < 1 || scores.length(1) > kMaxColumns) {
+    raise_value("scores: columns must lie in [1, " + std::to_string(kMaxColumns) + "], got " +
+                std::to_string(scores.length(1)));
+  }
   in_range("scores", scores.length(0), 0, kMostNumbers);
   return scores;
 }

@@ -25,8 +25,8 @@ constexpr std::int64_t kEmbeddingsAtLeast = 48;
 class Block {
  public:
   Block(std::int64_t n_embeddings, std::int64_t dim)
-      : panels_(n_embeddings * dim),
-        tile_(kCentroidsPerTile * n_embeddings),
+      : panels_(n_embeddings, dim),
+        tile_(kCentroidsPerTile, n_embeddings),
         best_(n_embeddings),
         numbers_(n_embeddings) {}
 

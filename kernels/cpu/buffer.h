@@ -3,17 +3,30 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
 
 namespace weft::cpu {
 
+// Bytes of rows * columns elements; throws std::bad_array_new_length where no size_t, or no signed
+// one, could tell.
+inline std::size_t checked_bytes(std::int64_t rows, std::int64_t columns, std::size_t element) {
+  const std::int64_t most =
+      std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(element);
+  if (rows < 0 || columns < 0 || (columns > 0 && rows > most / columns)) {
+    throw std::bad_array_new_length();
+  }
+  return static_cast<std::size_t>(rows * columns) * element;
+}
+
 // Uninitialised memory on a cache line's boundary; throws std::bad_alloc.
 template <typename T>
 class Buffer {
  public:
-  explicit Buffer(std::int64_t size)
-      : data_(static_cast<T*>(::operator new(static_cast<std::size_t>(size) * sizeof(T),
+  explicit Buffer(std::int64_t size) : Buffer(size, 1) {}
+  Buffer(std::int64_t rows, std::int64_t columns)
+      : data_(static_cast<T*>(::operator new(checked_bytes(rows, columns, sizeof(T)),
                                              std::align_val_t{kAlignment}))) {}
 
   T* data() { return data_.get(); }

@@ -91,7 +91,7 @@ Status score_all(const Interaction& interaction, int threads, float* result) {
   const std::int64_t lanes = interaction.primitives.lanes;
   const std::int64_t columns = cpu::panels_for(interaction.scores.columns, lanes) * lanes;
   const cpu::Partition partition(interaction.passages.count(), kPassagesPerChunk, threads);
-  Buffer<float> maxima(partition.workers * columns);
+  Buffer<float> maxima(partition.workers, columns);
   return cpu::parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
     float* best = maxima.data() + worker * columns;
     for (std::int64_t i = begin; i < end; ++i) {

@@ -50,7 +50,7 @@ Status score_all(const cpu::Primitives& primitives, const Matrix<float>& centroi
   const ScoreWriter writer(primitives, centroids, panels, query.rows, scores);
   const cpu::Partition partition(centroids.rows, kRowsPerChunk, threads);
   const std::int64_t tile_size = kRowsPerTile * panels.columns();
-  Buffer<float> tiles(partition.workers * tile_size);
+  Buffer<float> tiles(partition.workers, tile_size);
   return cpu::parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
     for (std::int64_t r = begin; r < end; r += kRowsPerTile) {
       writer.write(r, std::min(r + kRowsPerTile, end), tiles.data() + worker * tile_size);

@@ -18,7 +18,7 @@ inline constexpr std::int64_t kPassagesPerChunk = 8;
 // What one thread works in.
 struct MaxsimScratch {
   MaxsimScratch(std::int64_t dim, std::int64_t columns)
-      : rows(kTokensPerBlock * dim), tile(kTokensPerBlock * columns), best(columns) {}
+      : rows(kTokensPerBlock, dim), tile(kTokensPerBlock, columns), best(columns) {}
 
   Buffer<float> rows;  // a block of tokens as float32
   Buffer<float> tile;  // the block's dot products with the query

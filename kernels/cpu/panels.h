@@ -30,7 +30,7 @@ class Panels {
   Panels(const Matrix<float>& vectors, std::int64_t lanes)
       : count_(panels_for(vectors.rows, lanes)),
         columns_(count_ * lanes),
-        data_(columns_ * vectors.columns) {
+        data_(columns_, vectors.columns) {
     write_panels(vectors.data, vectors.rows, vectors.columns, lanes, data_.data());
   }
 

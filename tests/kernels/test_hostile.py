@@ -10,7 +10,7 @@ import pytest
 
 from weft import kernels
 from weft.kernels import reference
-from weft.kernels.arrays import MAX_DIM
+from weft.kernels.arrays import MAX_COLUMNS, MAX_DIM
 
 Arguments = Callable[[str], dict[str, Any]]
 
@@ -107,6 +107,8 @@ BROKEN: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
     ("centroid_scores", "threads", lambda a: -1),
     ("centroid_scores", "threads", lambda a: 257),
     ("top_centroids", "nprobe", lambda a: -1),
+    ("top_centroids", "scores", lambda a: f32(5, 0)),
+    ("top_centroids", "scores", lambda a: f32(0, 2**60)),
     ("topk", "k", lambda a: -1),
     ("candidates", "probes", lambda a: np.array([3], dtype=np.uint32)),
     ("candidates", "ivf_centroids", lambda a: a["ivf_centroids"][:2].copy()),
@@ -134,6 +136,8 @@ BROKEN: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
     ("centroid_interaction", "pids", lambda a: np.array([4], dtype=np.uint32)),
     ("centroid_interaction", "pids", lambda a: np.array([2**32 - 1], dtype=np.uint32)),
     ("centroid_interaction", "scores", lambda a: f32(5, 0)),
+    ("centroid_interaction", "scores", lambda a: f32(0, MAX_COLUMNS + 1)),
+    ("centroid_interaction", "scores", lambda a: f32(0, 2**60)),
     ("centroid_interaction", "threshold", lambda a: float("nan")),
     ("maxsim", "embeddings", lambda a: f32(12, 8)),
     ("maxsim", "embeddings", lambda a: f32(11, 9)),
@@ -154,6 +158,7 @@ BROKEN: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
     ("maxsim_residual", "inverse_norm_range", lambda a: (0.0, float("inf"))),
     ("maxsim_residual", "inverse_norm_range", lambda a: (0.0,)),
     ("maxsim_residual", "scores", lambda a: f32(5, 4)),
+    ("maxsim_residual", "scores", lambda a: f32(0, 2**60)),
     ("maxsim_residual", "offsets", lambda a: with_value(a["offsets"], 1, 10)),
     ("assign", "embeddings", lambda a: with_value(a["embeddings"], (11, 8), np.nan)),
     ("assign", "embeddings", lambda a: with_value(a["embeddings"], (0, 0), np.inf)),

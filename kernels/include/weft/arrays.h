@@ -9,6 +9,7 @@
 namespace weft {
 
 inline constexpr std::int64_t kMaxDim = 4096;
+inline constexpr std::int64_t kMaxColumns = std::int64_t{1} << 20;  // of scores
 inline constexpr int kMaxThreads = 256;
 
 // Rows of equal length, one after the other.

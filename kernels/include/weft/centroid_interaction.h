@@ -11,7 +11,7 @@ namespace weft {
 // result[i] = sum over j of the maximum over the tokens t of passage pids[i] of
 // scores[codes[t], j]; with a threshold only tokens whose row of scores reaches it take part.
 // NaN never is a maximum; -inf where no token takes part.
-//   scores     float32 [K, nq], nq >= 1
+//   scores     float32 [K, nq], nq 1 to kMaxColumns
 //   codes      uint16 or uint32 [n], below K in visited passages
 //   passages   offsets within [0, n] and not decreasing in visited passages; pids below P
 //   threads    0 (default) to kMaxThreads

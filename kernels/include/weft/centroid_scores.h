@@ -15,7 +15,7 @@ Status centroid_scores(const Matrix<float>& centroids, const Matrix<float>& quer
                        float* scores);
 
 // The best nprobe centroids of each column, best first, the lower number first in a tie.
-//   scores  float32 [K, nq], K < 2^32; invalid value: holds NaN
+//   scores  float32 [K, nq], K < 2^32, nq 1 to kMaxColumns; invalid value: holds NaN
 //   nprobe  0 to K
 //   best    uint32 [nq, nprobe], written in full
 Status top_centroids(const Matrix<float>& scores, std::int64_t nprobe, std::uint32_t* best);

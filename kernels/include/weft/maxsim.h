@@ -18,7 +18,7 @@ Status maxsim(const Matrix<float>& query, const Embeddings& embeddings, const Pa
 
 // The same with a token's score (scores[code, j] + dot(query[j], weights)) * inverse norm, where
 // weights are buckets.weights of the token's residual.
-//   scores   float32 [K, nq]
+//   scores   float32 [K, nq], nq 1 to kMaxColumns
 //   tokens   codes below K in visited passages; residuals of ceil(dim * bits / 8) bytes
 Status maxsim_residual(const Matrix<float>& query, const Matrix<float>& scores,
                        const CodedTokens& tokens, const Buckets& buckets,
