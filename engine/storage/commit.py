@@ -43,13 +43,26 @@ class Prepared:
 Prepare = Callable[[Snapshot], Prepared | None]
 
 
-def commit(reader: Reader, prepare: Prepare) -> Manifest | None:
+@dataclass(slots=True)
+class Outcome:
+    """Whether files of a commit may be discarded, whatever error came out of it.
+
+    An interrupt can arrive at any moment, also after the manifest got its name. So it counts as
+    published from before the link until it is certain that it was not.
+    """
+
+    may_be_published: bool = False
+
+
+def commit(reader: Reader, prepare: Prepare, outcome: Outcome) -> Manifest | None:
     """Prepare on the newest generation and publish, again for as long as another writer wins.
 
     Args:
         reader: of the index.
         prepare: makes the successor of a generation, writing what only it needs; None if there
             is nothing to change.
+        outcome: told what is known; after any error, files that a manifest made by `prepare`
+            names may be discarded only if it may not be published.
 
     Returns:
         The published manifest, or None.
@@ -64,7 +77,7 @@ def commit(reader: Reader, prepare: Prepare) -> Manifest | None:
             prepared = prepare(base)
             if prepared is None:
                 return None
-            if _publish_or_discard(reader.directory, base.manifest, prepared):
+            if _publish_or_discard(reader.directory, base.manifest, prepared, outcome):
                 return prepared.manifest
         time.sleep(random.uniform(0, min(MAX_PAUSE_SECONDS, 0.001 * 2 ** min(attempt, 10))))
     raise CommitConflictError(
@@ -72,17 +85,14 @@ def commit(reader: Reader, prepare: Prepare) -> Manifest | None:
     )
 
 
-def _publish_or_discard(directory: Directory, base: Manifest, prepared: Prepared) -> bool:
+def _publish_or_discard(
+    directory: Directory, base: Manifest, prepared: Prepared, outcome: Outcome
+) -> bool:
     try:
-        won = publish(directory, base, prepared.manifest)
-    except CommitUncertainError:
-        raise
-    except BaseException:
-        _discard(directory, prepared)
-        raise
-    if not won:
-        _discard(directory, prepared)
-    return won
+        return publish(directory, base, prepared.manifest, outcome)
+    finally:
+        if not outcome.may_be_published:
+            _discard(directory, prepared)
 
 
 def _discard(directory: Directory, prepared: Prepared) -> None:
@@ -90,13 +100,16 @@ def _discard(directory: Directory, prepared: Prepared) -> None:
         discard_file(directory, name)
 
 
-def publish(directory: Directory, base: Manifest | None, successor: Manifest) -> bool:
+def publish(
+    directory: Directory, base: Manifest | None, successor: Manifest, outcome: Outcome
+) -> bool:
     """Try to make a manifest the next generation.
 
     Args:
         directory: of the index.
         base: the generation it was made from; None for the first.
         successor: its commit UUID tells it from that of another writer.
+        outcome: told what is known, also where an interrupt ends this.
 
     Returns:
         False if another writer's manifest is there, or if the base was collected meanwhile.
@@ -109,12 +122,16 @@ def publish(directory: Directory, base: Manifest | None, successor: Manifest) ->
     with directory.create(temporary) as file:
         file.write_at(0, successor.encode())
     try:
-        return _link(directory, temporary, successor) and _confirm(directory, base, successor)
+        outcome.may_be_published = True
+        won = _link(directory, temporary, successor, outcome)
+        won = won and _confirm(directory, base, successor)
+        outcome.may_be_published = won
+        return won
     finally:
         discard_file(directory, temporary)
 
 
-def _link(directory: Directory, temporary: str, successor: Manifest) -> bool:
+def _link(directory: Directory, temporary: str, successor: Manifest, outcome: Outcome) -> bool:
     """Whether the name is now ours."""
     try:
         directory.publish(temporary, manifest_name(successor.generation))
@@ -123,6 +140,7 @@ def _link(directory: Directory, temporary: str, successor: Manifest) -> bool:
     except StorageError as error:
         own = _is_own(directory, successor)
         if own is None and error.errno in REFUSALS:
+            outcome.may_be_published = False
             raise
         if own is None:
             raise _uncertain(successor, error) from error

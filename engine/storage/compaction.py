@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..codec import TrainingReport, train_codec
-from ..errors import CommitUncertainError
 from .change import add_tombstones
 from .codec_store import discard_codec, write_codec
-from .commit import Prepared
+from .commit import Outcome, Prepared
 from .files import discard_folder
 from .layout import CHECKSUMS_FILE, SEGMENTS, codec_file, new_identifier, segment_file
 from .manifest import CODED, FLAT, CodecRef, Manifest, SegmentRef
@@ -86,23 +85,18 @@ class _Compaction:
         self._training: TrainingReport | None = None
         self._merged: list[Merged] = []
         self._committed: Manifest | None = None
+        self._outcome = Outcome()
         self._reason = "there is nothing to merge, to drop or to compress"
 
     def run(self) -> CompactionReport:
         try:
             self._writer.guard(self._write)
             if self._merged:
-                self._committed = self._writer.apply(self._prepare)
-        except CommitUncertainError:
+                self._committed = self._writer.apply(self._prepare, self._outcome)
+        finally:
             self._let_go()
-            raise
-        except BaseException:
-            self._let_go()
-            self._discard()
-            raise
-        self._let_go()
-        if self._committed is None:
-            self._discard()
+            if not self._outcome.may_be_published:
+                self._discard()
         return self._report()
 
     def _write(self) -> None:
@@ -202,7 +196,7 @@ class _Compaction:
             self._writer.let_go(codec_file(self._trained.id))
 
     def _discard(self) -> None:
-        """Remove the new files, which were certainly not committed."""
+        """Remove the new files, which no manifest names."""
         for id in self._outputs():
             discard_folder(self._directory, f"{SEGMENTS}/{id}")
         if self._trained is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import limits
 from ..errors import IndexExistsError, InvalidParameterError
-from .commit import publish
+from .commit import Outcome, publish
 from .directory import TEMPORARY, Directory
 from .layout import FOLDERS, generations, new_identifier
 from .manifest import IndexSettings, Manifest
@@ -53,7 +53,7 @@ def create_index(
         encoder=encoder,
         settings=IndexSettings() if settings is None else settings,
     )
-    if not publish(place, None, manifest):
+    if not publish(place, None, manifest, Outcome()):
         raise _exists(place)
     return manifest
 

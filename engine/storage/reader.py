@@ -114,9 +114,9 @@ class Reader:
         if not self._superseded():
             return self._current
         newest = self._load_newest()
-        self.release(self._current)
-        self._current = newest
+        superseded, self._current = self._current, newest
         self._watch(newest.manifest.generation)
+        self.release(superseded)
         return newest
 
     def _watch(self, generation: int) -> None:

@@ -20,7 +20,7 @@ from ..errors import (
 from .batch import EncodedBatch
 from .change import Change, Commit, StagedSegment
 from .collection import CollectionReport, collect
-from .commit import Prepare, Prepared, commit
+from .commit import Outcome, Prepare, Prepared, commit
 from .directory import Directory, SyncFailedError
 from .files import discard_folder
 from .layout import CHECKSUMS_FILE, SEGMENTS, segment_file
@@ -85,8 +85,9 @@ class Writer:
                 "that the index was made with."
             )
         staged = self.guard(lambda: self._write(batch, live))
-        self._uncommitted[staged.id] = staged
-        self._reader.hold(_held_file(staged.id))
+        with self._lock:
+            self._uncommitted[staged.id] = staged
+            self._reader.hold(_held_file(staged.id))
         return staged
 
     def _write(self, batch: EncodedBatch, live: LiveCodec | None) -> StagedSegment:
@@ -129,23 +130,30 @@ class Writer:
             CommitUncertainError: it is not known whether the commit took place.
             WriterClosedError: the writer was closed.
         """
-        self._require_open()
         segments = [staged] if isinstance(staged, StagedSegment) else list(staged)
-        self._require_staged(segments)
-        try:
-            change = Change(self.directory, segments, delete, replace_present=replace)
-            with self._lock:
-                self.apply(lambda base: self._prepare(change, segments, base))
-        except CommitUncertainError:
-            self._forget(segments)
-            raise
-        except BaseException:
-            self.discard(segments)
-            raise
-        self._forget(segments)
+        with self._lock:
+            self._require_open()
+            self._take(segments)
+            change = self._commit(segments, delete, replace_present=replace)
         if change.result.generation % COLLECT_EVERY == 0:
             self.tidy()
         return change.result
+
+    def _commit(
+        self, segments: list[StagedSegment], delete: Sequence[str], *, replace_present: bool
+    ) -> Change:
+        """Commit segments that were taken; their files go unless a manifest may name them."""
+        outcome = Outcome()
+        try:
+            change = Change(self.directory, segments, delete, replace_present=replace_present)
+            self.apply(lambda base: self._prepare(change, segments, base), outcome)
+        except BaseException:
+            if not outcome.may_be_published:
+                self._remove(segments)
+            raise
+        finally:
+            self._let_go(segments)
+        return change
 
     def _prepare(
         self, change: Change, staged: list[StagedSegment], base: Snapshot
@@ -158,10 +166,10 @@ class Writer:
                 )
         return change.prepare(base)
 
-    def apply(self, prepare: Prepare) -> Manifest | None:
+    def apply(self, prepare: Prepare, outcome: Outcome) -> Manifest | None:
         """Commit what `prepare` makes of the newest generation; see `commit.commit`."""
         self._require_open()
-        return self.guard(lambda: commit(self._reader, prepare))
+        return self.guard(lambda: commit(self._reader, prepare, outcome))
 
     def guard(self, action: Callable[[], T]) -> T:
         """Run what writes; a failed fsync in it ends the writer for good."""
@@ -186,15 +194,25 @@ class Writer:
     def discard(self, staged: StagedSegment | Sequence[StagedSegment]) -> None:
         """Remove staged segments; those that were committed, or may have been, stay."""
         segments = [staged] if isinstance(staged, StagedSegment) else list(staged)
-        for segment in segments:
-            if segment.id in self._uncommitted:
-                discard_folder(self.directory, f"{SEGMENTS}/{segment.id}")
-        self._forget(segments)
+        with self._lock:
+            present = [segment for segment in segments if segment.id in self._uncommitted]
+            self._take(present)
+            self._let_go(present)
+            self._remove(present)
 
-    def _forget(self, segments: Sequence[StagedSegment]) -> None:
+    def _take(self, segments: Sequence[StagedSegment]) -> None:
+        """Make segments the caller's alone, so that no other call commits or removes them."""
+        self._require_staged(segments)
         for segment in segments:
             self._uncommitted.pop(segment.id, None)
+
+    def _let_go(self, segments: Sequence[StagedSegment]) -> None:
+        for segment in segments:
             self._reader.let_go(_held_file(segment.id))
+
+    def _remove(self, segments: Sequence[StagedSegment]) -> None:
+        for segment in segments:
+            discard_folder(self.directory, f"{SEGMENTS}/{segment.id}")
 
     def collect(self, **grace: float) -> CollectionReport:
         """Remove what no generation needs any more; see `collection.collect`."""
@@ -225,9 +243,10 @@ class Writer:
 
     def close(self) -> None:
         """Remove what was staged and not committed, and let go of the index."""
-        self.discard(list(self._uncommitted.values()))
-        if self._closed is None:
-            self._closed = "it was closed"
+        with self._lock:
+            self.discard(list(self._uncommitted.values()))
+            if self._closed is None:
+                self._closed = "it was closed"
         if self._owns_reader:
             self._reader.close()
 

@@ -16,7 +16,7 @@ from weft.engine.errors import (
     WriterClosedError,
 )
 from weft.engine.storage import commit as commits
-from weft.engine.storage.commit import publish
+from weft.engine.storage.commit import Outcome, publish
 from weft.engine.storage.directory import LocalDirectory, SyncFailedError
 from weft.engine.storage.generation import read_manifest
 from weft.engine.storage.layout import generations, manifest_name, new_identifier
@@ -139,9 +139,9 @@ def test_a_failure_after_the_link(directory):
 def test_two_manifests_for_one_generation(directory):
     base = read_manifest(directory, 2)
     first, second = (replace(base, generation=3, commit_uuid=new_identifier()) for _ in range(2))
-    assert publish(directory, base, first)
-    assert not publish(directory, base, second)
-    assert publish(directory, base, first)
+    assert publish(directory, base, first, Outcome())
+    assert not publish(directory, base, second, Outcome())
+    assert publish(directory, base, first, Outcome())
     assert read_manifest(directory, 3) == first and names(directory) == []
 
 
@@ -155,7 +155,7 @@ def test_a_writer_that_slept_through_collection(directory):
         writer.collect(superseded_seconds=0)
     assert generations(directory) == [7]
     before = ids(directory)
-    assert not publish(directory, base, late)
+    assert not publish(directory, base, late, Outcome())
     assert generations(directory) == [7] and ids(directory) == before
 
 

@@ -269,7 +269,8 @@ def test_what_a_failed_commit_leaves(coding, monkeypatch, error):
         expected = fill(writer)
         before = coding.list("segments")
 
-        def fail(prepare):
+        def fail(prepare, outcome):
+            outcome.may_be_published = error is CommitUncertainError
             raise error("the disk failed")
 
         monkeypatch.setattr(writer, "apply", fail)
