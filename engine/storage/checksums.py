@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ... import kernels
 from ..errors import CorruptIndexError
-from .directory import Bytes, Directory
+from .directory import Directory
+from .mapping import Bytes
 
 BLOCK_BYTES: Final = 65536
 """Bytes that share one checksum."""

@@ -6,8 +6,8 @@ that a directory which loses power or fails its n-th call can take the place of 
 
 from __future__ import annotations
 
+import errno
 import logging
-import mmap
 import os
 import re
 import uuid
@@ -19,19 +19,21 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import StorageError
+from .mapping import Bytes, map_file
 
 logger = logging.getLogger(__name__)
-
-Bytes = NDArray[np.uint8]
 
 NAME: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.\-]*)(?:/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
 """Names of files and folders: relative, no way out of the index."""
 
 TEMPORARY: Final = "tmp."
 """First letters of files that were not yet published; collection removes old ones."""
+
+
+OUT_OF_DESCRIPTORS: Final = "compact the index, or raise the limit of open files (ulimit -n)"
+"""What helps against EMFILE and ENFILE."""
 
 
 class SyncFailedError(StorageError):
@@ -216,9 +218,10 @@ class LocalDirectory(Directory):
         """See `Directory.map`."""
         path = self._path(name)
         with _translated("map", path), Path(path).open("rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size == 0:
+            size_bytes = os.fstat(file.fileno()).st_size
+            if size_bytes == 0:
                 return np.empty(0, dtype=np.uint8)
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), dtype=np.uint8)
+            return map_file(file.fileno(), size_bytes)
 
     def readable_path(self, name: str) -> Path:
         """See `Directory.readable_path`."""
@@ -357,7 +360,10 @@ def _remove_leftover(path: str) -> None:
 
 
 def _refused(action: str, path: str, error: OSError) -> StorageError:
-    reason = f"cannot {action} ({error.strerror}): check disk and permissions"
+    remedy = "check disk and permissions"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        remedy = OUT_OF_DESCRIPTORS
+    reason = f"cannot {action} ({error.strerror}): {remedy}"
     return StorageError(error.errno, reason, path)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..codec import Codec
 from ..errors import CorruptIndexError
 from .codec_store import read_codec
+from .connections import Connections
 from .directory import Directory
 from .identifiers import IdQuery
 from .layout import generations, manifest_name, tombstone_file
@@ -63,6 +64,7 @@ class SegmentPool:
     def __init__(self, directory: Directory, *, mmap: bool) -> None:
         self._directory = directory
         self._mmap = mmap
+        self.connections = Connections()
         self._segments: dict[str, _Shared] = {}
         self._codecs: dict[str, Codec] = {}
         self._tombstones: dict[str, Tombstones] = {}
@@ -109,6 +111,7 @@ class SegmentPool:
                 dim=manifest.dim,
                 bits=manifest.settings.bits if manifest.codec is None else manifest.codec.bits,
                 mmap=self._mmap,
+                connections=self.connections,
             )
             shared = self._segments[ref.id] = _Shared(files, 0)
         shared.users += 1

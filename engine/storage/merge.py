@@ -66,6 +66,8 @@ def merge(
             _copy_tokens(view, output)
             _copy_documents(view, output)
             _copy_passages(view, docnos[view.id], output)
+            # It leaves the few kept connections to those who search meanwhile.
+            view.passages.rest()
     return Merged(inputs, output.ref, docnos)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from ..documents import Document
 from ..errors import CorruptIndexError, SnapshotClosedError, StorageError
 from . import metadata
-from .directory import Directory
+from .connections import Connections
+from .directory import OUT_OF_DESCRIPTORS, Directory
 from .identifiers import IdQuery, IdTable
 
 ROWS_PER_QUERY: Final = 500
@@ -45,13 +45,14 @@ class PassageStore:
     """Ids, text, metadata and spans of one segment; read-only and safe to share by threads.
 
     Ids are found without SQLite. The SQLite file is read whole against its checksums when it is
-    first needed, then kept open by one connection under a lock.
+    first needed. Each thread that reads has a connection to itself; a few are kept.
 
     Args:
         directory: of the index.
         name: of the SQLite file.
         ids: makes the segment's id table, checked.
         verify: checks the SQLite file, raising `CorruptIndexError`.
+        connections: shared by all segments of a reader.
     """
 
     def __init__(
@@ -60,15 +61,16 @@ class PassageStore:
         name: str,
         ids: Callable[[], IdTable],
         verify: Callable[[], None],
+        connections: Connections,
     ) -> None:
         self._directory = directory
         self._name = name
         self._make_ids = ids
         self._verify = verify
         self._ids: IdTable | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._connections = connections
+        self._verified = False
         self._closed = False
-        self._lock = threading.Lock()
 
     @property
     def id_table(self) -> IdTable:
@@ -133,11 +135,12 @@ class PassageStore:
 
     def close(self) -> None:
         """Close the SQLite file; the store cannot be used afterwards."""
-        with self._lock:
-            self._closed = True
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._closed = True
+        self.rest()
+
+    def rest(self) -> None:
+        """Close the SQLite file until it is needed again."""
+        self._connections.close(self._name)
 
     def _rows(
         self, select: str, key: str, numbers: Sequence[int] | NDArray[np.integer[Any]]
@@ -165,28 +168,38 @@ class PassageStore:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """The connection under the lock, with SQLite's complaints translated."""
-        with self._lock:
-            if self._closed:
-                raise SnapshotClosedError(
-                    f"{self._name} was closed with its snapshot: take a new snapshot."
-                )
+        """A connection that no other thread uses, with SQLite's complaints translated."""
+        if self._closed:
+            raise SnapshotClosedError(
+                f"{self._name} was closed with its snapshot: take a new snapshot."
+            )
+        try:
+            connection = self._connections.take(self._name) or self._connect()
             try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                yield self._connection
-            except sqlite3.Error as error:
-                raise self._translated(error) from error
+                yield connection
+            finally:
+                self._connections.give_back(self._name, connection)
+                if self._closed:
+                    self.rest()
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
     def _translated(self, error: sqlite3.Error) -> CorruptIndexError | StorageError:
         """What SQLite says about the file, apart from what it says about the machine."""
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return StorageError(
+                f"{self._name}: SQLite cannot open it now. Check permissions; if too many files "
+                f"are open, {OUT_OF_DESCRIPTORS}."
+            )
         if code in MACHINE_ERRORS:
             return StorageError(f"{self._name}: SQLite cannot read it now: {error}.")
         return CorruptIndexError(f"{self._name}: SQLite cannot read it: {error}.")
 
     def _connect(self) -> sqlite3.Connection:
-        self._verify()
+        if not self._verified:
+            self._verify()
+            self._verified = True
         uri = self._directory.readable_path(self._name).absolute().as_uri()
         connection = sqlite3.connect(
             f"{uri}?mode=ro&immutable=1", uri=True, check_same_thread=False, isolation_level=None

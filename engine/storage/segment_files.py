@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from ..errors import CorruptIndexError
 from .checksums import CheckedFile, require_length, verify_file
-from .directory import Bytes, Directory
+from .connections import Connections
+from .directory import Directory
 from .files import read_tensors
 from .identifiers import IdTable
 from .layout import ARRAYS_FILE, CHECKSUMS_FILE, PASSAGES_FILE, segment_file
 from .manifest import CODED, SegmentRef
+from .mapping import Bytes
 from .passages import PassageStore
 from .tensors import header_end, read_header, require_tensor
 
@@ -38,16 +40,25 @@ class SegmentFiles:
         dim: components per embedding.
         bits: residual bits of its codec; not used for flat segments.
         mmap: map the arrays; False reads them into memory.
+        connections: to SQLite files, shared by the segments of a reader.
 
     Raises:
         CorruptIndexError: a file is missing, damaged or not of the structure.
     """
 
     def __init__(
-        self, directory: Directory, ref: SegmentRef, *, dim: int, bits: int, mmap: bool = True
+        self,
+        directory: Directory,
+        ref: SegmentRef,
+        *,
+        dim: int,
+        bits: int,
+        mmap: bool = True,
+        connections: Connections | None = None,
     ) -> None:
         self.ref = ref
         self.dim = dim
+        self._connections = Connections() if connections is None else connections
         self._bits = bits
         self._directory = directory
         self._name = segment_file(ref.id, ARRAYS_FILE)
@@ -165,7 +176,7 @@ class SegmentFiles:
             except FileNotFoundError as error:
                 raise CorruptIndexError(f"{name} is missing: restore the index.") from error
 
-        return PassageStore(self._directory, name, self._id_table, verify)
+        return PassageStore(self._directory, name, self._id_table, verify, self._connections)
 
     def _id_table(self) -> IdTable:
         documents = self.ref.n_documents

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptIndexError
-from .directory import Bytes, NewFile
+from .directory import NewFile
+from .mapping import Bytes
 
 HEADER_BYTES: Final = 4096
 """Length prefix and header of the files written here, filled up with spaces."""
