@@ -4,6 +4,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <limits>
@@ -148,18 +149,39 @@ class NewArray {
   std::unique_ptr<T[]> data_;
 };
 
-// Runs a kernel without the GIL and raises what its status says.
-template <typename Kernel>
-void run(Kernel&& kernel) {
-  Status status = [&] {
-    const nb::gil_scoped_release released;
-    return kernel();
-  }();
+// Raises what a status says.
+inline void check(const Status& status) {
   switch (status.code()) {
     case StatusCode::kOk: return;
     case StatusCode::kInvalidValue: raise_value(status.message());
     case StatusCode::kOutOfMemory: throw std::bad_alloc();
   }
+}
+
+// Takes the GIL again. A daemon thread that comes back while the interpreter finalises is ended by
+// Python with pthread_exit, which unwinds the stack: through destructors that want the GIL, and into
+// noexcept frames, which abort the process. Such a thread waits here for the process to end.
+inline void restore_thread(PyThreadState* thread) {
+  try {
+    PyEval_RestoreThread(thread);
+  } catch (...) {
+    while (true) pause();
+  }
+}
+
+// Runs a kernel without the GIL and raises what its status says. No destructor takes the GIL back:
+// none may be left by unwinding.
+template <typename Kernel>
+void run(Kernel&& kernel) {
+  Status status;
+  PyThreadState* thread = PyEval_SaveThread();
+  try {
+    status = kernel();
+  } catch (...) {
+    status = Status::out_of_memory();
+  }
+  restore_thread(thread);
+  check(status);
 }
 
 }  // namespace weft::bindings

@@ -122,3 +122,35 @@ def test_weft_threads() -> None:
     for wrong in ("0", "many", "257", "-1", "2 "):
         result = run_python(code, WEFT_THREADS=wrong)
         assert "ValueError: WEFT_THREADS" in result.stderr, wrong
+
+
+DAEMONS = """
+import os, sys, threading, types
+import numpy as np
+from weft import kernels
+rows = np.random.default_rng(0).normal(size=(50_000, 64)).astype(np.float32)
+offsets = np.arange(0, 50_001, 100)
+started = threading.Barrier(3)
+def search():
+    started.wait()
+    while True:
+        kernels.maxsim(rows[:32], rows, offsets, threads=2)
+for _ in range(2):
+    threading.Thread(target=search, daemon=True).start()
+class AtExit:
+    def __del__(self, write=os.write, maxsim=kernels.maxsim, rows=rows, offsets=offsets):
+        if sys.is_finalizing():
+            write(1, str(maxsim(rows[:1], rows, offsets, threads=2).shape).encode())
+kept = sys.modules["kept"] = types.ModuleType("kept")  # is taken down with the modules
+kept.at_exit = AtExit()
+del kept
+started.wait()
+kernels.maxsim(rows[:32], rows, offsets, threads=2)
+"""
+
+
+def test_the_interpreter_ends_with_daemon_threads_inside_kernels() -> None:
+    """They come back to an interpreter that is gone; its own finalisers still run kernels."""
+    for _ in range(3):
+        result = run_python(DAEMONS)
+        assert (result.returncode, result.stdout.strip()) == (0, "(500,)"), result.stderr
