@@ -22,7 +22,7 @@ from .storage.generation import find_alive
 from .storage.identifiers import IdQuery
 from .storage.reader import Reader
 from .storage.writer import Commit, StagedSegment, Writer
-from .validation import check_ids, make_documents
+from .validation import check_flag, check_ids, make_documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class Changes:
         replace: bool,
     ) -> AddResult:
         """Check everything, encode, and commit; see `Index.add` and `Index.upsert`."""
+        check_flag("progress", progress)
         n_embeddings = None if embeddings is None else _length(embeddings)
         documents = make_documents(texts, ids, metadata, n_embeddings)
         names = [document.id for document in documents]

@@ -94,4 +94,8 @@ def _float_matrix(array: object, what: str, dim: int) -> NDArray[Any]:
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise InvalidEmbeddingError(f"{what}: row {row} holds NaN or infinity.")
-    return values if values.dtype != np.float64 else values.astype(np.float32)
+    if values.dtype != np.float64:
+        return values
+    if np.abs(values).max(initial=0) > np.finfo(np.float32).max:
+        raise InvalidEmbeddingError(f"{what} holds values beyond float32: normalise it.")
+    return values.astype(np.float32)

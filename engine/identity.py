@@ -24,18 +24,15 @@ EncoderLike = str | Path | Encoder
 class EncoderSlot:
     """Holds an index's encoder, or what is needed to load it when a text first needs it."""
 
-    def __init__(self, given: EncoderLike | None, dim: int | None = None, threads: int = 0) -> None:
+    def __init__(self, given: EncoderLike | None, dim: int | None = None) -> None:
         self._given = given
-        self._threads = threads
         self._recorded: Mapping[str, Any] | None = None
         self._dim = dim
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
 
     @classmethod
-    def for_new_index(
-        cls, given: EncoderLike | None, dim: int | None, threads: int = 0
-    ) -> EncoderSlot:
+    def for_new_index(cls, given: EncoderLike | None, dim: int | None) -> EncoderSlot:
         """The slot of an index about to be made: an encoder, or a dim alone.
 
         Raises:
@@ -46,9 +43,9 @@ class EncoderSlot:
                 "encoder and dim exclude each other: an encoder brings its dim; pass dim alone "
                 "for an index of ready-made embeddings."
             )
-        slot = cls(given, dim, threads)
+        slot = cls(given, dim)
         if dim is None:
-            slot._encoder = _load(given, threads)
+            slot._encoder = _load(given)
             slot._dim = slot._encoder.identity.dim
             slot._recorded = _record(slot._encoder)
         return slot
@@ -94,7 +91,7 @@ class EncoderSlot:
         source = self._given
         if source is None and self._recorded is not None:
             source = self._recorded.get("source")
-        encoder = _load(source, self._threads)
+        encoder = _load(source)
         self._check(encoder)
         return encoder
 
@@ -116,12 +113,18 @@ class EncoderSlot:
                 )
 
 
-def _load(source: EncoderLike | None, threads: int) -> Encoder:
-    if source is not None and not isinstance(source, str | Path):
+def _load(source: object) -> Encoder:
+    if isinstance(source, Encoder):
         return source
+    if source is not None and not isinstance(source, str | Path):
+        raise InvalidParameterError(
+            f"encoder is a {type(source).__name__}: pass a folder, a hub name, or an object with "
+            "the methods of weft.engine.encoder.Encoder."
+        )
     from .encoder import load_encoder
 
-    return load_encoder(source, threads=threads)
+    # Its threads are PyTorch's, a setting of the whole process that is not ours to change.
+    return load_encoder(source)
 
 
 def _record(encoder: Encoder) -> dict[str, Any]:

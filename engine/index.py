@@ -22,7 +22,13 @@ from .storage import create_index
 from .storage.compaction import CompactionReport
 from .storage.manifest import IndexSettings
 from .storage.reader import Reader
-from .validation import check_dim, check_integer, check_query_text
+from .validation import (
+    check_dim,
+    check_flag,
+    check_path,
+    check_query_text,
+    check_threads,
+)
 from .view import IndexView, Query
 
 
@@ -63,7 +69,7 @@ class Index(Closing):
             bits: residual bits per dimension once the index is coded: 1, 2, 4 or 8.
             flat_below_tokens: size below which the index keeps float16 embeddings and scores
                 them exactly; at or above it `compact` trains a codec and compresses.
-            threads: for searching and writing; 0 is all cores.
+            threads: for searching and compressing; 0 is all cores. The encoder's are PyTorch's.
 
         Raises:
             IndexExistsError: the folder holds an index, or other files.
@@ -71,10 +77,11 @@ class Index(Closing):
             CheckpointError, MissingDependencyError: the encoder cannot be loaded.
         """
         settings = IndexSettings(bits=bits, flat_below_tokens=flat_below_tokens)
-        check_integer("threads", threads, 0, limits.MAX_THREADS)
-        slot = EncoderSlot.for_new_index(encoder, dim, threads)
-        create_index(Path(path), dim=check_dim(slot.dim), encoder=slot.record(), settings=settings)
-        return cls(Path(path), slot, mmap=True, threads=threads)
+        path = check_path(path)
+        check_threads(threads)
+        slot = EncoderSlot.for_new_index(encoder, dim)
+        create_index(path, dim=check_dim(slot.dim), encoder=slot.record(), settings=settings)
+        return cls(path, slot, mmap=True, threads=threads)
 
     @classmethod
     def open(
@@ -91,7 +98,7 @@ class Index(Closing):
             path: the folder.
             encoder: where the encoder is now, if it is not where it was; it must be the same.
             mmap: map the files (memory is shared and reclaimable); False reads them.
-            threads: for searching and writing; 0 is all cores.
+            threads: for searching and compressing; 0 is all cores. The encoder's are PyTorch's.
 
         Raises:
             IndexNotFoundError: the folder holds no index.
@@ -99,9 +106,11 @@ class Index(Closing):
             CorruptIndexError: the manifest is damaged.
             EncoderMismatchError: `encoder` is not the one that the index was made with.
         """
-        check_integer("threads", threads, 0, limits.MAX_THREADS)
-        slot = EncoderSlot(encoder, threads=threads)
-        index = cls(Path(path), slot, mmap=mmap, threads=threads)
+        path = check_path(path)
+        check_threads(threads)
+        check_flag("mmap", mmap)
+        slot = EncoderSlot(encoder)
+        index = cls(path, slot, mmap=mmap, threads=threads)
         with index.snapshot() as view:
             slot.expect(view.manifest.encoder, view.manifest.dim)
         return index
@@ -241,8 +250,8 @@ class Index(Closing):
 
     def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """The vectors that `search` would use for these texts, float32 [nq, dim] each."""
-        if isinstance(texts, str):
-            raise InvalidQueryError("texts is a single string: pass a list of queries.")
+        if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
+            raise InvalidQueryError(f"texts is a {type(texts).__name__}: pass a list of queries.")
         return self._encoder.get().encode_queries([check_query_text(text) for text in texts])
 
     @property

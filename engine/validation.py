@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from .. import kernels
 from . import limits
 from .documents import Document
 from .errors import (
@@ -211,6 +214,10 @@ def check_unique(ids: Sequence[str]) -> None:
 
 def check_query_text(text: str) -> str:
     """Return a usable query text or raise `InvalidQueryError`."""
+    if not isinstance(text, str):
+        raise InvalidQueryError(
+            f"The query {text!r:.40} is a {type(text).__name__}: pass a string."
+        )
     if not text.strip():
         raise InvalidQueryError("The query is empty: pass some words.")
     if len(text) > limits.MAX_QUERY_CHARACTERS:
@@ -243,3 +250,35 @@ def check_integer(name: str, value: object, low: int, high: int) -> int:
             f"{name} is {value!r}: use a whole number from {low:,} to {high:,}."
         )
     return value
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return a parameter that is True or False, or raise `InvalidParameterError`."""
+    if not isinstance(value, bool):
+        raise InvalidParameterError(f"{name} is {value!r}: use True or False.")
+    return value
+
+
+def check_path(path: object) -> Path:
+    """Return the path of an index or raise `InvalidParameterError`."""
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise InvalidParameterError(f"path is {path!r:.40}: pass a string or a pathlib.Path.")
+    if not os.fspath(path) or "\0" in os.fspath(path):
+        raise InvalidParameterError(f"path is {path!r:.40}, which is no name of a folder.")
+    return Path(path)
+
+
+def check_threads(threads: object) -> int:
+    """Return a number of threads, and check what the environment says of kernels, before work.
+
+    Raises:
+        InvalidParameterError: out of range, or WEFT_THREADS or WEFT_TARGET cannot be used.
+    """
+    try:
+        kernels.active_target()
+        kernels.default_threads()
+    except ValueError as error:
+        raise InvalidParameterError(
+            f"{error}. Correct or unset the environment variable."
+        ) from error
+    return check_integer("threads", threads, 0, limits.MAX_THREADS)

@@ -95,6 +95,12 @@ class IndexView(Closing):
         """Number of documents."""
         return self._snapshot.n_documents
 
+    def __len__(self) -> int:
+        return self.count()
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self.get(id) is not None
+
     def ids(self) -> Iterator[str]:
         """All document ids, segment by segment, in the order in which they were added."""
         for segment in self.segments:
@@ -127,8 +133,10 @@ class IndexView(Closing):
         **parameters: Any,
     ) -> list[list[Hit]]:
         """`search` for several queries, encoded together and spread over the threads."""
-        if isinstance(queries, str | bytes):
-            raise InvalidQueryError("queries is a single string: pass a list, or use search.")
+        if isinstance(queries, str | bytes) or not isinstance(queries, Sequence | np.ndarray):
+            raise InvalidQueryError(
+                f"queries is a {type(queries).__name__}: pass a list of queries, or use search."
+            )
         plan = self._plan(k, group_by, {"threads": 1, **parameters})
         allowed = self._allowed(filter)
         vectors = self._vectors(list(queries))
@@ -165,10 +173,12 @@ class IndexView(Closing):
         return [next(encoded) if vectors is None else vectors for vectors in given]
 
     def _given_vectors(self, query: object) -> FloatArray:
-        if query is None or isinstance(query, bytes):
+        texts = isinstance(query, list | tuple) and any(isinstance(part, str) for part in query)
+        if texts or isinstance(query, bytes | Mapping) or not hasattr(query, "__len__"):
+            hint = " For several texts use search_batch." if texts else ""
             raise InvalidQueryError(
                 f"The query is {query!r:.40}, a {type(query).__name__}: pass a string or an array "
-                "[vectors, dim]."
+                f"[vectors, dim].{hint}"
             )
         return check_query_embeddings(query, self.manifest.dim)
 
@@ -178,7 +188,7 @@ class IndexView(Closing):
         place = find_alive(self.segments, IdQuery(check_ids([id]))).get(id)
         if place is None:
             raise InvalidDocumentError(
-                f"No document has the id {id!r}: search or list ids() first."
+                f"No document has the id {id!r}: take it from a search's hit."
             )
         segment = self.segments[place[0]]
         return explain_document(query, vectors, segment, place[1], self.codec, self._encoder)

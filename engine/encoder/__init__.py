@@ -48,11 +48,17 @@ def load_encoder(
     from .model import CheckpointEncoder
     from .source import locate
 
+    if name is not None and not isinstance(name, str | Path):
+        raise InvalidParameterError(
+            f"name must be a folder or a hub name, not a {type(name).__name__}"
+        )
     if dtype not in _DTYPES:
         raise InvalidParameterError(f"dtype must be one of {', '.join(_DTYPES)}, not {dtype!r}")
-    if not device == "auto" and device.partition(":")[0] not in ("cpu", "cuda"):
+    if not isinstance(device, str) or (
+        device != "auto" and device.partition(":")[0] not in ("cpu", "cuda")
+    ):
         raise InvalidParameterError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
-    if threads < 0:
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
         raise InvalidParameterError(f"threads must be 0 (as they are) or more, not {threads}")
     source = locate(name)
     encoder = CheckpointEncoder(

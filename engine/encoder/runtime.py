@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,7 @@ class Runtime:
 
         if threads:
             torch.set_num_threads(threads)
+        self._process = os.getpid()
         self.device = _device(device)
         self._padding = padding
         precision = torch.bfloat16 if dtype == "bf16" else torch.float32
@@ -77,6 +79,7 @@ class Runtime:
         Raises:
             EncoderError: the model gave NaN or infinity, or one sequence exceeds GPU memory.
         """
+        self._notice_fork()
         vectors: list[FloatArray] = [_EMPTY] * len(sequences)
         waiting = plan_batches([len(one.ids) for one in sequences], self._batch_tokens)
         waiting.reverse()
@@ -92,6 +95,22 @@ class Runtime:
             if done is not None:
                 done(len(batch))
         return vectors
+
+    def _notice_fork(self) -> None:
+        """In a forked process go on with one thread: PyTorch's others are not there any more.
+
+        It would wait for them for ever.
+        """
+        if os.getpid() == self._process:
+            return
+        import torch
+
+        torch.set_num_threads(1)
+        self._process = os.getpid()
+        _logger.warning(
+            "this process was forked from one that had loaded the encoder: it encodes with one "
+            "thread; load the encoder after the fork to use all cores"
+        )
 
     def _attempt(
         self, sequences: list[TokenSequence], language: str | None

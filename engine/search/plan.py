@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from .. import limits
 from ..errors import InvalidParameterError
-from ..validation import check_integer
+from ..validation import check_flag, check_integer
 
 GroupBy = Literal["document", "passage"]
 
@@ -80,7 +80,7 @@ def make_plan(k: int = 10, **parameters: Any) -> SearchPlan:
         nprobe=check_integer("nprobe", values["nprobe"], 1, limits.MAX_NPROBE),
         centroid_score_threshold=_check_threshold(values["centroid_score_threshold"]),
         ndocs=check_integer("ndocs", values["ndocs"], 1, limits.MAX_NDOCS),
-        exact=_check_flag("exact", values.get("exact", False)),
+        exact=check_flag("exact", values.get("exact", False)),
         group_by=_check_grouping(values.get("group_by", "document")),
         threads=check_integer("threads", values.get("threads", 0), 0, limits.MAX_THREADS),
     )
@@ -122,12 +122,6 @@ def _check_threshold(value: object) -> float | None:
             "unit vectors lie between -1 and 1), or None to let every token take part."
         )
     return float(value)
-
-
-def _check_flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidParameterError(f"{name} is {value!r}: use True or False.")
-    return value
 
 
 def _check_grouping(value: object) -> GroupBy:

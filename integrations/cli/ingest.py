@@ -43,7 +43,9 @@ Format = Annotated[
 ]
 Root = Annotated[
     Path | None,
-    typer.Option(help="Ids are paths relative to this folder.", show_default="each PATH"),
+    typer.Option(
+        help="Ids are paths relative to this folder.", show_default="the parent of each PATH"
+    ),
 ]
 IdField = Annotated[
     str | None,
@@ -113,7 +115,8 @@ def index_files(
 ) -> None:
     """Make an index of your files, or add them to one.
 
-    Documents are named by their path. Those that are in the index already are replaced.
+    Documents are named by their path, which begins with the name of the folder. Those that are
+    in the index already are replaced.
     """
     from .sources import FileSource
 
@@ -274,7 +277,8 @@ def _report(summary: Summary, started: float, as_json: bool) -> None:
         print_json(summary.__dict__)
         return
     replaced = f", {summary.replaced:,} of them replaced" if summary.replaced else ""
+    deleted = f", {summary.deleted:,} outdated ones deleted" if summary.deleted else ""
     out.print(
-        f"[bold]{summary.documents:,}[/] documents in {summary.passages:,} passages{replaced}, in "
-        f"{duration(summary.seconds)}, into [bold]{summary.index}[/]"
+        f"[bold]{summary.documents:,}[/] documents in {summary.passages:,} passages"
+        f"{replaced}{deleted}, in {duration(summary.seconds)}, into [bold]{summary.index}[/]"
     )

@@ -16,7 +16,7 @@ class FileSource:
 
     Args:
         paths: files and folders.
-        root: what ids are relative to; None is each folder itself.
+        root: what ids are relative to; None is the parent of each path.
         format: how to read every file; None goes by suffix.
         strict: raise at the first problem.
         options: which fields of records mean what.

@@ -57,7 +57,8 @@ def find_files(
     Args:
         paths: files and folders.
         on_problem: told about links that are not followed and files that cannot be read.
-        root: ids are relative to this folder; None is the folder itself, or a file's parent.
+        root: ids are relative to this folder; None is the parent of each path, so that ids
+            begin with the folder's own name and two folders do not mix.
         format: read every file so, whatever its suffix.
 
     Raises:
@@ -67,8 +68,13 @@ def find_files(
     if format is not None:
         reader_for(format)
     found: dict[str, SourceFile] = {}
+    places: set[Path] = set()
     for path in paths:
         for source in _under(path, on_problem, root, format):
+            place = source.path.parent.resolve() / source.path.name
+            if place in places:
+                continue
+            places.add(place)
             other = found.setdefault(source.name, source)
             if other is not source and other.path.resolve() != source.path.resolve():
                 raise DuplicateDocumentError(
@@ -85,7 +91,7 @@ def _under(
         for file in _walk(path, on_problem):
             kind = format or format_of(file)
             if kind is not None:
-                yield from _source(file, root or path, kind, on_problem)
+                yield from _source(file, root or path.resolve().parent, kind, on_problem)
         return
     if not path.exists():
         raise InvalidInputError(f"{path} does not exist.")

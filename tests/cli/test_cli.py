@@ -6,7 +6,7 @@ import pytest
 import weft as package
 from weft.integrations.cli import demo_text
 
-IDS = ["deep/bread.txt", "ferry.md", "violin"]
+IDS = ["docs/deep/bread.txt", "docs/ferry.md", "violin"]
 
 
 def test_index_then_search(weft, docs):
@@ -18,7 +18,7 @@ def test_index_then_search(weft, docs):
     done = weft("search", "when leaves the ferry", "-k", 2, "--json")
     answer = json.loads(done.stdout)
     assert len(answer["hits"]) == 2
-    assert answer["hits"][0]["id"] == "ferry.md"
+    assert answer["hits"][0]["id"] == "docs/ferry.md"
     assert set(answer["seconds"]) == {"load", "encode", "search", "highlight"}
     hit = answer["hits"][0]
     passage = hit["passage"]["text"]
@@ -34,6 +34,20 @@ def test_search_for_people(weft, docs):
     assert "encoding" in done.stderr and "searching" in done.stderr
 
 
+def test_folders_with_files_of_the_same_name_do_not_mix(weft):
+    for folder, lines in (("a", 3), ("b", 1)):
+        Path(folder).mkdir()
+        record = json.dumps({"text": f"the folder {folder}"})
+        Path(folder, "faq.jsonl").write_text("\n".join([record] * lines))
+        weft("index", folder)
+    with package.Index.open("weft-index") as index:
+        wanted = ["a/faq.jsonl#1", "a/faq.jsonl#2", "a/faq.jsonl#3", "b/faq.jsonl#1"]
+        assert sorted(index.ids()) == wanted
+    Path("a/faq.jsonl").write_text(record)
+    done = weft("index", "a")
+    assert "2 outdated ones deleted" in " ".join(done.stdout.split())
+
+
 def test_indexing_again_replaces(weft, docs):
     weft("index", docs, "-i", "other")
     (docs / "ferry.md").write_text("The ferry is out of order.")
@@ -41,7 +55,7 @@ def test_indexing_again_replaces(weft, docs):
     assert (summary["documents"], summary["replaced"]) == (3, 3)
     with package.Index.open("other") as index:
         assert sorted(index.ids()) == IDS
-        assert index.get("ferry.md").text == "The ferry is out of order."
+        assert index.get("docs/ferry.md").text == "The ferry is out of order."
 
 
 def test_records_that_a_file_has_no_more_are_deleted(weft):

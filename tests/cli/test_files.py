@@ -262,7 +262,8 @@ def test_folders_are_walked_in_order_and_bad_files_passed_over(tmp_path: Path) -
         put(tmp_path / name, f"text of {name}")
     put(tmp_path / "bad.txt", b"\xff\xfe\xff")
     documents, problems = read(tmp_path)
-    assert [d.id for d in documents] == ["a.txt", "b/a.md", "b/z.txt"]
+    here = tmp_path.name
+    assert [d.id for d in documents] == [f"{here}/a.txt", f"{here}/b/a.md", f"{here}/b/z.txt"]
     assert len(problems) == 1 and "bad.txt" in problems[0]
 
 
@@ -273,7 +274,9 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "d/circle.txt").symlink_to("circle.txt")
     (tmp_path / "d/gone.txt").symlink_to("nowhere.txt")
     documents, problems = read(tmp_path)
-    assert [d.id for d in documents] == ["d/file.txt", "d/real.txt"]
+    assert [d.id for d in documents] == [
+        f"{tmp_path.name}/d/{name}.txt" for name in ("file", "real")
+    ]
     assert len(problems) == 3
     assert any("loop is a link to a folder" in problem for problem in problems)
 

@@ -40,12 +40,12 @@ def test_json_on_stdout_and_nothing_on_stderr(indexed: Path) -> None:
     done = run(indexed, "search", "When does the boat go?", "--json")
     assert done.returncode == 0
     assert done.stderr == ""
-    assert json.loads(done.stdout)["hits"][0]["id"] == "ferry.txt"
+    assert json.loads(done.stdout)["hits"][0]["id"] == "docs/ferry.txt"
 
 
 def test_search_announces_once_and_tells_the_times(indexed: Path) -> None:
     done = run(indexed, "search", "musical instrument", "-k", "1")
-    assert "1. violin.txt" in done.stdout
+    assert "1. docs/violin.txt" in done.stdout
     assert done.stderr.lower().count("zero-shot") == 1
     assert "encoding" in done.stderr and "searching" in done.stderr
     assert "\x1b" not in done.stdout

@@ -216,3 +216,18 @@ def test_cuda_stays_near_the_cpu(tmp_path):
     on_gpu = load_encoder(folder, device="cuda").encode_passages(TEXTS)
     for one, other in zip(on_cpu, on_gpu, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_a_forked_process_encodes_too():
+    code = (
+        "import os, weft\n"
+        "encoder = weft.load_encoder(threads=2)\n"
+        "encoder.encode_queries(['warm'])\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os._exit(len(encoder.encode_queries(['the weft is woven'] * 64)))\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "64"

@@ -1,6 +1,9 @@
 """Bad input: a typed error that helps, nothing written, the index still searchable."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -177,6 +180,14 @@ SEARCHES = {
     "empty query": ({"query": "  "}, errors.InvalidQueryError, "empty"),
     "query of bytes": ({"query": b"warp"}, errors.InvalidQueryError, "bytes"),
     "query None": ({"query": None}, errors.InvalidQueryError, "None"),
+    "query a list of strings": ({"query": ["weft"]}, errors.InvalidQueryError, "search_batch"),
+    "query a number": ({"query": 5}, errors.InvalidQueryError, "int"),
+    "query a dict": ({"query": {"a": 1}}, errors.InvalidQueryError, "dict"),
+    "query beyond float32": (
+        {"query": np.full((2, 32), 1e300)},
+        errors.InvalidEmbeddingError,
+        "float32",
+    ),
     "query surrogate": ({"query": "\ud800"}, errors.InvalidQueryError, "surrogate"),
     "query too long": ({"query": "a " * 60_000}, errors.InvalidQueryError, "characters"),
     "query wrong dim": ({"query": unit(4, 16)}, errors.DimensionMismatchError, "dim 16"),
@@ -196,7 +207,58 @@ def test_search_batch_refuses_the_same(unharmed):
         unharmed.search_batch("one string")
     with pytest.raises(errors.InvalidQueryError):
         unharmed.search_batch(["fine", " "])
+    for queries in (None, 5, {"a": 1}):
+        with pytest.raises(errors.InvalidQueryError):
+            unharmed.search_batch(queries)
     assert unharmed.search_batch([]) == []
+
+
+@pytest.mark.parametrize("texts", [None, 5, "one string", [5], [b"a"], [" "]])
+def test_encode_queries_refuses_the_same(unharmed, texts):
+    with pytest.raises(errors.InvalidQueryError):
+        unharmed.encode_queries(texts)
+
+
+def test_flags_are_true_or_false(unharmed):
+    with pytest.raises(errors.InvalidParameterError, match="progress"):
+        unharmed.add(["text"], progress="no")
+    with pytest.raises(errors.InvalidParameterError, match="mmap"):
+        Index.open(unharmed.path, mmap="x")
+
+
+@pytest.mark.parametrize("path", [None, 5, b"x", "a\0b", ""])
+def test_paths(path):
+    with pytest.raises(errors.InvalidParameterError, match="path"):
+        Index.open(path)
+    with pytest.raises(errors.InvalidParameterError, match="path"):
+        Index.create(path, dim=8)
+
+
+@pytest.mark.parametrize("encoder", [5, object(), ["minilm"]])
+def test_encoders_of_another_type(index, tmp_path, encoder):
+    with pytest.raises(errors.InvalidParameterError, match="encoder"):
+        Index.create(tmp_path / "other", encoder=encoder)
+    with pytest.raises(errors.InvalidParameterError, match="encoder"):
+        Index.open(index.path, encoder=encoder)
+
+
+@pytest.mark.parametrize(
+    "variables", [{"WEFT_THREADS": "0"}, {"WEFT_THREADS": "abc"}, {"WEFT_TARGET": "foo"}]
+)
+def test_environment_that_cannot_be_used(index, variables):
+    code = (
+        "import sys, weft\n"
+        "try:\n    weft.Index.open(sys.argv[1])\n"
+        "except weft.errors.InvalidParameterError as error:\n    print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(index.path)],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert next(iter(variables)) in done.stdout
 
 
 def test_delete_refuses_a_single_string(unharmed):
