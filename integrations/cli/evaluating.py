@@ -39,8 +39,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Keep the embeddings here for the next run.", show_default=False),
     ] = None,
-    nprobe: Annotated[int | None, typer.Option(help="For the index.", show_default="by k")] = None,
-    ndocs: Annotated[int | None, typer.Option(help="For the index.", show_default="by k")] = None,
+    nprobe: Annotated[int | None, typer.Option(help="For the index.", show_default="8")] = None,
+    ndocs: Annotated[
+        int | None, typer.Option(help="For the index.", show_default="1024, or 16 k")
+    ] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the table as Markdown.")
     ] = False,

@@ -32,5 +32,5 @@ EncoderName = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Threads = Annotated[
     int,
-    typer.Option("--threads", "-t", min=0, max=1024, help="Threads to use; 0 is all cores."),
+    typer.Option("--threads", "-t", min=0, max=256, help="Threads to use; 0 is all cores."),
 ]

@@ -71,15 +71,15 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Score every passage.")] = False,
     nprobe: Annotated[
         int | None,
-        typer.Option(help="Centroids probed per query vector.", show_default="by k"),
+        typer.Option(help="Centroids probed per query vector.", show_default="8"),
     ] = None,
     ndocs: Annotated[
         int | None,
-        typer.Option(help="Passages kept after pruning.", show_default="by k"),
+        typer.Option(help="Passages kept after pruning.", show_default="1024, or 16 k"),
     ] = None,
     centroid_score_threshold: Annotated[
         float | None,
-        typer.Option(help="Centroids scoring below it are pruned.", show_default="by k"),
+        typer.Option(help="Centroids scoring below it are pruned.", show_default="none"),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Show whole passages.")] = False,
     encoder: EncoderName = None,
