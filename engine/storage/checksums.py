@@ -120,7 +120,8 @@ class CheckedFile:
     def _count_unchecked(self) -> None:
         """Prefix sums tell whether a range holds unchecked blocks without walking it.
 
-        Two threads may check one block twice; each replaces the sums by ones that are true.
+        Blocks only ever become checked, so sums that another thread has overtaken make a block
+        be checked twice, and never not at all.
         """
         self._before = np.concatenate(([0], np.cumsum(self._unchecked)))
         self.all_checked = not self._unchecked.any()
@@ -135,7 +136,9 @@ class CheckedFile:
             return
         firsts, lasts = starts // BLOCK_BYTES, -(-ends // BLOCK_BYTES)
         lasts = np.maximum(lasts, firsts)
-        new = self._before[lasts] > self._before[firsts]
+        # Loaded once: sums from before and after another thread's check do not subtract.
+        before = self._before
+        new = before[lasts] > before[firsts]
         if not new.any():
             return
         wanted = np.zeros(len(self._expected) + 1, dtype=np.int64)

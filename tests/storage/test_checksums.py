@@ -137,3 +137,27 @@ def test_small_files(tmp_path):
             read_verified(directory, "file", size, value)
     with pytest.raises(CorruptIndexError, match="missing"):
         read_verified(directory, "none", 7, crc)
+
+
+def test_sums_are_of_one_moment(data):
+    """Another thread's check between two look-ups hides no block."""
+
+    class Overtaken(CheckedFile):
+        sums = ()
+
+        @property
+        def _before(self):
+            return self.sums.pop(0) if len(self.sums) > 1 else self.sums[0]
+
+        @_before.setter
+        def _before(self, value):
+            self.sums = [value]
+
+    file = checked(data, 3 * BLOCK_BYTES)
+    file.__class__ = Overtaken
+    file._count_unchecked()
+    earlier = file.sums[0]
+    file.touch_range(0, 3 * BLOCK_BYTES)
+    file.sums = [file.sums[0], earlier, file.sums[0], earlier]
+    with pytest.raises(CorruptIndexError, match=f"offset {3 * BLOCK_BYTES} "):
+        file.touch_range(3 * BLOCK_BYTES, 4 * BLOCK_BYTES)
