@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import Final
 
 from ..errors import CorruptIndexError, IndexNotFoundError
-from .directory import TEMPORARY, Directory
-from .files import remove_file, remove_folder
+from .directory import NAME, TEMPORARY, Directory
+from .files import own_names, remove_file, remove_folder
 from .generation import read_manifest
 from .layout import (
     CODECS,
@@ -118,8 +118,8 @@ class _Collection:
     def _pinned(self) -> list[int]:
         """The generations of pins that are renewed; others are removed."""
         pinned = []
-        for entry in self._directory.list(PINS):
-            name, number = f"{PINS}/{entry}", pinned_generation(entry)
+        for name in own_names(self._directory, PINS):
+            number = pinned_generation(name.removeprefix(f"{PINS}/"))
             if self._age_seconds(name) >= self._pin_seconds:
                 self._remove(name)
             elif number is not None:
@@ -165,23 +165,23 @@ class _Collection:
 
     def _candidates(self) -> list[str]:
         folders = (SEGMENTS, CODECS, TOMBSTONES)
-        names = [
-            f"{folder}/{entry}" for folder in folders for entry in self._directory.list(folder)
-        ]
-        return names + [name for name in self._directory.list() if name.startswith(TEMPORARY)]
+        names = [name for folder in folders for name in own_names(self._directory, folder)]
+        temporary = [name for name in self._directory.list() if name.startswith(TEMPORARY)]
+        return names + [name for name in temporary if NAME.fullmatch(name)]
 
     def _is_left_behind(self, name: str) -> bool:
         """Whether no file of it was written or renewed for long."""
         ages = [self._age_seconds(name)]
         if name.startswith((SEGMENTS, CODECS)):
-            ages += [self._age_seconds(f"{name}/{file}") for file in self._directory.list(name)]
+            ages += [self._age_seconds(file) for file in own_names(self._directory, name)]
         return min(ages) >= self._staged_seconds
 
     def _remove(self, name: str) -> None:
         is_folder = name.startswith((f"{SEGMENTS}/", f"{CODECS}/"))
         removed = remove_folder if is_folder else remove_file
         self._report.freed_bytes += removed(self._directory, name)
-        self._report.removed.append(name)
+        if not self._directory.exists(name):
+            self._report.removed.append(name)
 
 
 def _named(manifest: Manifest) -> set[str]:

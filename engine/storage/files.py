@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import StorageError
 from .checksums import checksum, read_verified
-from .directory import Directory
+from .directory import NAME, Directory
 from .manifest import FileRef
 from .tensors import TensorWriter, read_header
 
@@ -43,19 +44,32 @@ def read_tensors(directory: Directory, name: str, ref: FileRef) -> dict[str, NDA
     return {key: found.of(data) for key, found in read_header(data, name).items()}
 
 
+def own_names(directory: Directory, folder: str) -> list[str]:
+    """Whole names inside a folder, but for hidden ones and others that Weft never gives.
+
+    A file manager leaves such files, and a network file system where an open one is removed.
+    """
+    names = [f"{folder}/{entry}" for entry in directory.list(folder)]
+    return [name for name in names if NAME.fullmatch(name)]
+
+
 def remove_folder(directory: Directory, folder: str) -> int:
-    """Remove a folder of files; what is gone already is no error.
+    """Remove a folder of files; what is gone already is no error, nor what is not Weft's.
 
     Returns:
         Bytes of the files removed.
     """
     freed_bytes = 0
-    for name in directory.list(folder):
-        freed_bytes += remove_file(directory, f"{folder}/{name}")
     try:
+        for name in own_names(directory, folder):
+            freed_bytes += remove_file(directory, name)
         directory.remove(folder)
     except FileNotFoundError:
         logger.debug("%s was removed by another process.", folder)
+    except StorageError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        logger.info("%s stays for now, since it holds files that are not Weft's.", folder)
     return freed_bytes
 
 

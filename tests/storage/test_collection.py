@@ -144,3 +144,29 @@ def test_a_damaged_old_manifest_does_not_stop_collection(directory):
 def test_no_index(tmp_path):
     with pytest.raises(IndexNotFoundError):
         collect(LocalDirectory(tmp_path))
+
+
+def test_names_that_are_not_wefts(directory):
+    named = {id for id in directory.list("segments") if is_named(directory, id)}
+    dead = sorted(set(directory.list("segments")) - named)
+    foreign = ["segments/.DS_Store", "pins/.hidden", "codec/.nfs0001", "tombstones/with space"]
+    foreign += ["tmp.with space", f"segments/{dead[0]}/.nfs0002"]
+    for name in foreign:
+        (directory.path / name).touch()
+    (directory.path / "segments" / dead[1] / "folder").mkdir()
+    (directory.path / "segments" / dead[1] / "folder" / "file").touch()
+    report = collect(directory, superseded_seconds=0, staged_seconds=0, pin_seconds=0)
+    assert generations(directory) == [6]
+    assert f"segments/{dead[2]}" in report.removed
+    assert not {f"segments/{id}" for id in dead[:2]} & set(report.removed)
+    assert set(directory.list("segments")) == {*named, *dead[:2], ".DS_Store"}
+    assert directory.list(f"segments/{dead[0]}") == [".nfs0002"]
+    assert all((directory.path / name).exists() for name in foreign)
+    (directory.path / "segments" / dead[0] / ".nfs0002").unlink()
+    again = collect(directory, superseded_seconds=0, staged_seconds=0, pin_seconds=0)
+    assert f"segments/{dead[0]}" in again.removed
+
+
+def is_named(directory, segment_id):
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        return segment_id in {ref.id for ref in snapshot.manifest.segments}
