@@ -46,7 +46,7 @@ template <typename Function>
 auto without_exceptions(Function&& function) -> decltype(function()) {
   try {
     return function();
-  } catch (const std::bad_alloc&) {
+  } catch (...) {
     return decltype(function())::out_of_memory();
   }
 }

@@ -11,6 +11,7 @@
 #include <limits>
 #include <list>
 #include <mutex>
+#include <new>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -41,7 +42,7 @@ class ThreadPool {
  private:
   void start_threads(int wanted);
   void serve();
-  void work(Job& job, int worker);
+  void work(Job& job, int worker) noexcept;
   Job* find_job();
 
   std::mutex mutex_;
@@ -92,6 +93,8 @@ void ThreadPool::start_threads(int wanted) {
       std::thread([this] { serve(); }).detach();
     } catch (const std::system_error&) {
       return;
+    } catch (const std::bad_alloc&) {
+      return;
     }
   }
 }
@@ -135,7 +138,7 @@ void ThreadPool::serve() {
   }
 }
 
-void ThreadPool::work(Job& job, int worker) {
+void ThreadPool::work(Job& job, int worker) noexcept {
   while (true) {
     const std::int64_t chunk = job.next_chunk.fetch_add(1);
     if (chunk >= job.loop.n_chunks) return;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <new>
 #include <utility>
 
 #include "weft/status.h"
@@ -13,7 +12,7 @@ namespace weft::cpu {
 // A loop cut into chunks: call(context, chunk, worker) for each chunk in [0, n_chunks), with
 // `worker` in [0, workers) for none but one thread at a time.
 struct ChunkedLoop {
-  Status (*call)(void* context, std::int64_t chunk, int worker);
+  Status (*call)(void* context, std::int64_t chunk, int worker) noexcept;
   void* context;
   std::int64_t n_chunks;
   int workers;
@@ -49,12 +48,12 @@ Status parallel_for(const Partition& partition, Body&& body) {
     const Partition& partition;
     Body& body;
   } context{partition, body};
-  const auto call = [](void* opaque, std::int64_t chunk, int worker) -> Status {
+  const auto call = [](void* opaque, std::int64_t chunk, int worker) noexcept -> Status {
     const auto& [shared, run] = *static_cast<Context*>(opaque);
     const std::int64_t begin = chunk * shared.grain;
     try {
       return run(begin, std::min(begin + shared.grain, shared.items), worker);
-    } catch (const std::bad_alloc&) {
+    } catch (...) {  // bad_alloc, or a length that no container can have
       return Status::out_of_memory();
     }
   };

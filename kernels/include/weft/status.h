@@ -21,8 +21,11 @@ class [[nodiscard]] Status {
   static Status invalid_value(std::string message) {
     return Status(StatusCode::kInvalidValue, std::move(message));
   }
-  static Status out_of_memory() {
-    return Status(StatusCode::kOutOfMemory, "not enough memory for a kernel's working space");
+  // Without a message: it is made where nothing can be allocated.
+  static Status out_of_memory() noexcept {
+    Status status;
+    status.code_ = StatusCode::kOutOfMemory;
+    return status;
   }
 
   bool ok() const { return code_ == StatusCode::kOk; }
