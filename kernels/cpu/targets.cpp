@@ -81,7 +81,8 @@ Status active_primitives(const Primitives** primitives) {
   } else if (Status status = find(wanted, "WEFT_TARGET", primitives); !status.ok()) {
     return status;
   }
-  active.store(*primitives);
+  const Primitives* before = nullptr;  // set_target may have been quicker
+  if (!active.compare_exchange_strong(before, *primitives)) *primitives = before;
   return {};
 }
 
