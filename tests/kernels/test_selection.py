@@ -41,7 +41,7 @@ def test_topk(target: str, seed: int, n: int, k: int, ties: bool) -> None:
 @given(
     seed=seeds,
     n_centroids=st.integers(0, 90),
-    nq=st.integers(0, 40),
+    nq=st.integers(1, 40),
     nprobe=st.integers(0, 100),
     ties=st.booleans(),
 )
