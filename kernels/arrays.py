@@ -47,6 +47,8 @@ def require_array(name: str, array: object, dtypes: Sequence[Any], ndim: int) ->
         raise ValueError(f"{name}: expected {ndim} dimensions, got {array.ndim}")
     if not array.flags.c_contiguous:
         raise ValueError(f"{name}: must be C-contiguous; pass numpy.ascontiguousarray({name})")
+    if not array.flags.aligned:
+        raise ValueError(f"{name}: must be aligned in memory; pass {name}.copy()")
 
 
 def require_equal(name: str, got: int, expected: int, what: str) -> None:
@@ -114,7 +116,7 @@ def require_inverse_norm_range(inverse_norm_range: Range) -> tuple[float, float]
     if len(inverse_norm_range) != 2:
         raise ValueError("inverse_norm_range: expected two numbers")
     low, high = float(inverse_norm_range[0]), float(inverse_norm_range[1])
-    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+    if not (np.isfinite(high - low) and low <= high):
         raise ValueError(f"inverse_norm_range: not a range of finite numbers: ({low}, {high})")
     return low, high
 

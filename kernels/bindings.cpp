@@ -227,17 +227,17 @@ std::vector<std::string> targets() {
 
 std::string active_target() {
   std::string_view name;
-  run([&] { return weft::active_target(&name); });
+  check(weft::active_target(&name));
   return std::string(name);
 }
 
 void set_target(const std::string& name) {
-  run([&] { return weft::set_target(name); });
+  check(weft::set_target(name));
 }
 
 int default_threads() {
   int threads = 0;
-  run([&] { return weft::default_threads(&threads); });
+  check(weft::default_threads(&threads));
   return threads;
 }
 

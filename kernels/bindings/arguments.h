@@ -11,6 +11,7 @@
 #include "cpu/finite.h"
 #include "weft/arrays.h"
 #include "weft/residual.h"
+#include "weft/targets.h"
 
 namespace weft::bindings {
 
@@ -23,8 +24,11 @@ inline std::int64_t in_range(const char* name, std::int64_t value, std::int64_t 
               std::to_string(high) + "], got " + std::to_string(value));
 }
 
+// Never 0: the default is looked up while the GIL is held.
 inline int usable_threads(std::int64_t threads) {
-  return static_cast<int>(in_range("threads", threads, 0, kMaxThreads));
+  int usable = static_cast<int>(in_range("threads", threads, 0, kMaxThreads));
+  if (usable == 0) check(default_threads(&usable));
+  return usable;
 }
 
 inline int usable_bits(std::int64_t bits) {
@@ -128,7 +132,7 @@ class BucketArrays {
     if (nb::len(range) != 2) raise_value("inverse_norm_range: expected two numbers");
     low_ = nb::cast<double>(range[0]);
     high_ = nb::cast<double>(range[1]);
-    if (!(std::isfinite(low_) && std::isfinite(high_) && low_ <= high_)) {
+    if (!(std::isfinite(high_ - low_) && low_ <= high_)) {
       raise_value("inverse_norm_range: not a range of finite numbers: (" + std::to_string(low_) +
                   ", " + std::to_string(high_) + ")");
     }

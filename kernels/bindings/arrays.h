@@ -10,9 +10,11 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "weft/status.h"
+#include "weft/targets.h"
 
 namespace weft::bindings {
 
@@ -57,8 +59,8 @@ inline Dtype dtype_of<std::int64_t>() { return {nb::dtype<std::int64_t>(), "int6
 // A C-contiguous array that Python owns; valid as long as this object.
 class Array {
  public:
-  // TypeError: no array, or of none of the dtypes. ValueError: another rank, or gaps in memory.
-  // A negative rank allows any.
+  // TypeError: no array, or of none of the dtypes. ValueError: another rank, gaps in memory,
+  // or a misaligned start. A negative rank allows any.
   template <typename... Types>
   static Array take(const char* name, nb::handle object, int rank) {
     Array array(name, object);
@@ -69,6 +71,7 @@ class Array {
     }
     array.require_rank(rank);
     array.require_contiguous();
+    array.require_aligned();
     return array;
   }
 
@@ -115,6 +118,12 @@ class Array {
     }
   }
 
+  void require_aligned() const {
+    const auto address = reinterpret_cast<std::uintptr_t>(view_.data());
+    if (size() == 0 || address % view_.itemsize() == 0) return;
+    raise_value(name_ + ": must be aligned in memory; pass " + name_ + ".copy()");
+  }
+
   std::string name_;
   nb::ndarray<nb::ro, nb::device::cpu> view_;
 };
@@ -159,8 +168,8 @@ inline void check(const Status& status) {
 }
 
 // Takes the GIL again. A daemon thread that comes back while the interpreter finalises is ended by
-// Python with pthread_exit, which unwinds the stack: through destructors that want the GIL, and into
-// noexcept frames, which abort the process. Such a thread waits here for the process to end.
+// Python with pthread_exit, which unwinds the stack: through destructors that want the GIL, and
+// into noexcept frames, which abort the process. Such a thread waits here for the process to end.
 inline void restore_thread(PyThreadState* thread) {
   try {
     PyEval_RestoreThread(thread);
@@ -170,9 +179,12 @@ inline void restore_thread(PyThreadState* thread) {
 }
 
 // Runs a kernel without the GIL and raises what its status says. No destructor takes the GIL back:
-// none may be left by unwinding.
+// none may be left by unwinding. The environment is read before: os.environ writes to it with
+// the GIL only.
 template <typename Kernel>
 void run(Kernel&& kernel) {
+  std::string_view target;
+  check(active_target(&target));
   Status status;
   PyThreadState* thread = PyEval_SaveThread();
   try {

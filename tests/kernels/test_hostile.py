@@ -97,6 +97,27 @@ def test_wrong_types_and_shapes(
             call(module, name, valid | {argument: wrong})
 
 
+def misaligned(array: np.ndarray) -> np.ndarray:
+    """A copy that starts one byte past an element's boundary."""
+    memory = np.empty(array.nbytes + array.itemsize, dtype=np.uint8)
+    start = 1 + (-memory.ctypes.data) % array.itemsize
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@pytest.mark.parametrize("module", [kernels, reference], ids=["native", "reference"])
+@pytest.mark.parametrize(("name", "argument"), ARRAYS)
+def test_misaligned_arrays(arguments: Arguments, module: Any, name: str, argument: str) -> None:
+    valid = arguments(name)
+    given = valid | {argument: misaligned(valid[argument])}
+    if valid[argument].itemsize == 1:
+        call(module, name, given)
+        return
+    with pytest.raises(ValueError, match=f"^{argument}: must be aligned"):
+        call(module, name, given)
+
+
 BROKEN: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
     ("centroid_scores", "query", lambda a: f32(3, 8)),
     ("centroid_scores", "query", lambda a: f32(0, 9)),
@@ -157,6 +178,9 @@ BROKEN: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
     ("maxsim_residual", "inverse_norm_range", lambda a: (1.0, 0.5)),
     ("maxsim_residual", "inverse_norm_range", lambda a: (0.0, float("inf"))),
     ("maxsim_residual", "inverse_norm_range", lambda a: (0.0,)),
+    ("maxsim_residual", "inverse_norm_range", lambda a: (-1e308, 1e308)),
+    ("compress", "inverse_norm_range", lambda a: (-1e308, 1e308)),
+    ("decompress", "inverse_norm_range", lambda a: (-1e308, 1e308)),
     ("maxsim_residual", "scores", lambda a: f32(5, 4)),
     ("maxsim_residual", "scores", lambda a: f32(0, 2**60)),
     ("maxsim_residual", "offsets", lambda a: with_value(a["offsets"], 1, 10)),

@@ -154,3 +154,38 @@ def test_the_interpreter_ends_with_daemon_threads_inside_kernels() -> None:
     for _ in range(3):
         result = run_python(DAEMONS)
         assert (result.returncode, result.stdout.strip()) == (0, "(500,)"), result.stderr
+
+
+ENVIRONMENT = """
+import ctypes, os, sys, threading, time
+import numpy as np
+from weft import kernels
+sys.setswitchinterval(1000)  # threads change over only where one lets go of the GIL
+variables = (ctypes.c_char_p * 1_000_001)(*[b"X=1"] * 1_000_000)
+variables[999_999] = b"WEFT_THREADS=none"
+ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ").value = ctypes.addressof(variables)
+def write():
+    while True:
+        variables[999_999] = b"X=1"
+        until = time.monotonic() + 0.005
+        while time.monotonic() < until:
+            pass
+        variables[999_999] = b"WEFT_THREADS=none"
+        time.sleep(0.001)
+threading.Thread(target=write, daemon=True).start()
+rows, offsets = np.ones((2, 2), dtype=np.float32), np.array([0, 2])
+refused = 0
+for _ in range(30):
+    try:
+        kernels.maxsim(rows, rows, offsets)
+    except ValueError:
+        refused += 1
+print(refused, flush=True)
+os._exit(0)
+"""
+
+
+def test_the_environment_is_read_with_the_gil() -> None:
+    """A writer that holds the GIL is never seen between two consistent states."""
+    result = run_python(ENVIRONMENT)
+    assert result.stdout.strip() == "30", result.stderr
