@@ -106,6 +106,7 @@ def _renew_regularly(owner: weakref.ref[Renewable], stop: threading.Event, secon
         try:
             if not held.renew():
                 return
-        except StorageError as error:
-            logger.warning("Pins could not be renewed: %s", error)
+        except Exception:
+            # Without this thread all pins expire: the next round may go better.
+            logger.exception("Pins could not be renewed.")
         del held

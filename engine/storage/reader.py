@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -11,6 +14,7 @@ from typing import Final, Self
 from ..codec import Codec
 from ..errors import CorruptIndexError, IndexNotFoundError, SnapshotClosedError, WeftError
 from .directory import Directory, LocalDirectory
+from .forks import tell_after_fork
 from .generation import SegmentPool, newest_generation, read_manifest
 from .layout import manifest_name
 from .manifest import Manifest
@@ -61,15 +65,25 @@ class Reader:
     """
 
     def __init__(self, directory: Directory | str | Path, *, mmap: bool = True) -> None:
+        self.forgotten: deque[Generation] = deque()
         self.directory = as_directory(directory)
         self.lock = threading.RLock()
         self._pool = SegmentPool(self.directory, mmap=mmap)
         self._open: set[Generation] = set()
         self._held_files: set[str] = set()
+        self.forked = False
         self._renewals: Renewals | None = None
         self._current: Generation | None = self._load_newest()
         self._watch(self._current.manifest.generation)
         self._start_renewals()
+        tell_after_fork(self)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The lock, with snapshots released that were forgotten before."""
+        with self.lock:
+            self._release_forgotten()
+            yield
 
     def snapshot(self) -> Snapshot:
         """The newest generation; close it after use.
@@ -78,7 +92,9 @@ class Reader:
             SnapshotClosedError: the reader was closed.
             CorruptIndexError: the newest generation cannot be opened.
         """
-        with self.lock:
+        if self.forked:
+            self.settle()
+        with self.locked():
             current = self._refresh()
             current.users += 1
             self._start_renewals()
@@ -86,7 +102,9 @@ class Reader:
 
     def refresh(self) -> int:
         """Move to the newest generation and return it; `snapshot` does so by itself."""
-        with self.lock:
+        if self.forked:
+            self.settle()
+        with self.locked():
             return self._refresh().manifest.generation
 
     def hold(self, name: str) -> None:
@@ -101,7 +119,7 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the newest generation; open snapshots stay usable."""
-        with self.lock:
+        with self.locked():
             if self._current is not None:
                 self.release(self._current)
                 self._current = None
@@ -163,6 +181,32 @@ class Reader:
             self._pool.release(generation.manifest.segments)
             remove_pin(self.directory, generation.pin)
 
+    def _release_forgotten(self) -> None:
+        while self.forgotten:
+            self.release(self.forgotten.popleft())
+
+    def after_fork(self) -> None:
+        """Leave the parent its pins; see `settle` for own ones."""
+        self.lock = threading.RLock()
+        self._renewals = None
+        self._held_files = set()
+        self._pool.connections.after_fork()
+        for generation in self._open:
+            generation.pin = None
+        self.forked = True
+
+    def settle(self) -> None:
+        """Write own pins in a forked process, once it uses what it has inherited.
+
+        Many processes are forked that never do; pins of theirs would be left behind.
+        """
+        with self.locked():
+            if self.forked:
+                for generation in list(self._open):
+                    self._write_pin(generation)
+                self.forked = False
+                self._start_renewals()
+
     def _start_renewals(self) -> None:
         """Start the thread that renews pins, again in a forked process."""
         if self._renewals is None or not self._renewals.running:
@@ -170,12 +214,12 @@ class Reader:
 
     def renew(self) -> bool:
         """Renew all pins and held files; called regularly. False once nothing is open."""
-        with self.lock:
+        with self.locked():
             if self._current is not None and self._current.users == 1:
                 self._follow()
-            for generation in self._open:
+            for generation in list(self._open):
                 self._renew_pin(generation)
-            for name in self._held_files:
+            for name in list(self._held_files):
                 renew(self.directory, name)
             return bool(self._open)
 
@@ -189,6 +233,10 @@ class Reader:
     def _renew_pin(self, generation: Generation) -> None:
         if generation.pin is None or renew(self.directory, generation.pin):
             return
+        self._write_pin(generation)
+
+    def _write_pin(self, generation: Generation) -> None:
+        """Pin an open generation anew; it may have been collected meanwhile."""
         number = generation.manifest.generation
         generation.pin = write_pin(self.directory, number)
         if not self.directory.exists(manifest_name(number)):
@@ -204,6 +252,10 @@ class Reader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        # Nobody has the reader any more, so that nobody holds the lock.
+        self._release_forgotten()
 
 
 class Snapshot:
@@ -221,6 +273,8 @@ class Snapshot:
         generation = self._generation
         if generation is None:
             raise SnapshotClosedError("The snapshot was closed: take a new one.")
+        if self._reader.forked:
+            self._reader.settle()
         if generation.lost:
             raise SnapshotClosedError(
                 f"Generation {generation.manifest.generation} was collected, since its pin had "
@@ -283,7 +337,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Let go of the generation; nothing happens the second time."""
-        with self._reader.lock:
+        with self._reader.locked():
             generation, self._generation = self._generation, None
             if generation is not None:
                 self._reader.release(generation)
@@ -300,7 +354,11 @@ class Snapshot:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        # The garbage collector comes at any moment, also to a thread in the midst of a change
+        # under the lock, which may be taken twice. So the generation is only put aside.
+        generation, self._generation = self._generation, None
+        if generation is not None:
+            self._reader.forgotten.append(generation)
 
 
 def as_directory(directory: Directory | str | Path) -> Directory:

@@ -23,6 +23,7 @@ from .collection import CollectionReport, collect
 from .commit import Outcome, Prepare, Prepared, commit
 from .directory import Directory, SyncFailedError
 from .files import discard_folder
+from .forks import tell_after_fork
 from .layout import CHECKSUMS_FILE, SEGMENTS, segment_file
 from .manifest import Manifest
 from .pins import renew
@@ -61,6 +62,7 @@ class Writer:
         self._closed: str | None = None
         self._uncommitted: dict[str, StagedSegment] = {}
         self._lock = threading.RLock()
+        tell_after_fork(self)
 
     def snapshot(self) -> Snapshot:
         """The newest generation; close it after use."""
@@ -249,6 +251,11 @@ class Writer:
                 self._closed = "it was closed"
         if self._owns_reader:
             self._reader.close()
+
+    def after_fork(self) -> None:
+        """Leave the parent what it has staged."""
+        self._lock = threading.RLock()
+        self._uncommitted = {}
 
     def __enter__(self) -> Self:
         return self

@@ -128,6 +128,7 @@ def test_pins_come_and_go(reader, writer, directory):
     reader.refresh()
     del forgotten
     gc.collect()
+    reader.refresh()
     assert pinned(directory).count(2) == 0
     reader.close()
     writer.close()
@@ -328,3 +329,60 @@ def test_threads_share_a_reader(reader, writer):
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_garbage_in_the_midst_of_a_change(reader, writer, directory, monkeypatch):
+    """The collector may run while the reader walks over what is open."""
+    touch = LocalDirectory.touch
+
+    def touch_and_collect(self, name):
+        gc.collect()
+        touch(self, name)
+
+    kept = [reader.snapshot()]
+    for n in range(3):
+        add(writer, documents(1, first=50 + n))
+        cycle = [reader.snapshot()]
+        cycle.append(cycle)
+        kept.append(reader.snapshot() if n else cycle[0])
+    kept.pop(1)
+    add(writer, documents(1, first=60))
+    reader.refresh()
+    gc.disable()
+    del cycle
+    monkeypatch.setattr(LocalDirectory, "touch", touch_and_collect)
+    assert reader.renew()
+    gc.enable()
+    reader.renew()
+    assert all(contents(snapshot) for snapshot in kept)
+    assert pinned(directory).count(3) == 0
+
+
+def test_the_last_snapshot_of_a_closed_reader(directory, writer):
+    reader = Reader(directory)
+    before = len(directory.list("pins"))
+    snapshot = reader.snapshot()
+    reader.close()
+    assert len(directory.list("pins")) == before
+    del reader, snapshot
+    gc.collect()
+    assert len(directory.list("pins")) == before - 1
+
+
+def test_renewals_go_on_after_an_error(caplog):
+    class Owner:
+        def __init__(self):
+            self.calls, self.again = 0, threading.Event()
+
+        def renew(self):
+            self.calls += 1
+            if self.calls == 1:
+                raise RuntimeError("the first round fails")
+            self.again.set()
+            return False
+
+    owner = Owner()
+    renewals = Renewals(owner, seconds=0.01)
+    assert owner.again.wait(10)
+    renewals._thread.join(10)
+    assert "the first round fails" in caplog.text
