@@ -92,7 +92,7 @@ def _compare(name: str, found: U32, expected: U32, first: int) -> None:
     if len(bad):
         raise CorruptIndexError(
             f"{name}: the block of {BLOCK_BYTES} bytes at offset "
-            f"{(first + int(bad[0])) * BLOCK_BYTES} is not what was written. Run a check, and "
+            f"{(first + int(bad[0])) * BLOCK_BYTES} is not what was written: "
             "restore the index from a copy."
         )
 
