@@ -6,12 +6,12 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..documents import Document
 from ..errors import InvalidDocumentError, StorageError
 from .metadata import TABLE as METADATA_TABLE
@@ -37,7 +37,7 @@ PRAGMAS: Final = (
 )
 
 
-class PassagesWriter:
+class PassagesWriter(Closing):
     """Fills a new SQLite file; documents and passages come in the order of their numbers.
 
     Usable as a context manager; the file is whole after `finish`.
@@ -112,15 +112,8 @@ class PassagesWriter:
                 "text is Unicode without lone surrogates."
             ) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file, whole or not."""
         self._connection.close()
 
 

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from ..closing import Closing
 from ..codec import Codec
 from ..errors import CorruptIndexError, IndexNotFoundError, SnapshotClosedError, WeftError
 from .directory import Directory, LocalDirectory
@@ -48,7 +48,7 @@ class Generation:
         self.lost = False
 
 
-class Reader:
+class Reader(Closing):
     """Opens an index for reading and follows its newest generation.
 
     Safe to share by threads. Usable as a context manager.
@@ -242,23 +242,12 @@ class Reader:
         if not self.directory.exists(manifest_name(number)):
             generation.lost = True
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __del__(self) -> None:
         # Nobody has the reader any more, so that nobody holds the lock.
         self._release_forgotten()
 
 
-class Snapshot:
+class Snapshot(Closing):
     """One generation of an index, unchanged until it is closed.
 
     Usable as a context manager. Each attribute raises `SnapshotClosedError` once the snapshot
@@ -341,17 +330,6 @@ class Snapshot:
             generation, self._generation = self._generation, None
             if generation is not None:
                 self._reader.release(generation)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         # The garbage collector comes at any moment, also to a thread in the midst of a change

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
+from ..closing import Closing
 from ..errors import (
     CommitUncertainError,
     DimensionMismatchError,
@@ -40,7 +40,7 @@ COLLECT_EVERY: Final = 64
 T = TypeVar("T")
 
 
-class Writer:
+class Writer(Closing):
     """Changes an index. Any number of writers, in any process, may work on one index.
 
     Safe to share by threads. Usable as a context manager. After a failed fsync every method
@@ -256,17 +256,6 @@ class Writer:
         """Leave the parent what it has staged."""
         self._lock = threading.RLock()
         self._uncommitted = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def live_codec(base: Snapshot) -> LiveCodec | None:
