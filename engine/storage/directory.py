@@ -42,10 +42,18 @@ class SyncFailedError(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """Length of a file and when it was last changed, in seconds of the file server's clock."""
+    """Length and times of a file, in seconds of the file server's clock.
+
+    Args:
+        size_bytes: length.
+        changed_seconds: when its content, names or times were last changed.
+        modified_seconds: when its content was last written, or its time set by `touch`; names
+            that it gains or loses do not count.
+    """
 
     size_bytes: int
     changed_seconds: float
+    modified_seconds: float
 
 
 class NewFile(Protocol):
@@ -124,7 +132,7 @@ class Directory(ABC):
 
     @abstractmethod
     def status(self, name: str) -> FileStatus:
-        """Length and time of last change (of content, names or `touch`) of a file."""
+        """Length and times of a file or folder; see `FileStatus`."""
 
     @abstractmethod
     def touch(self, name: str) -> None:
@@ -252,7 +260,7 @@ class LocalDirectory(Directory):
         path = self._path(name)
         with _translated("look up", path):
             found = Path(path).stat()
-        return FileStatus(found.st_size, found.st_ctime)
+        return FileStatus(found.st_size, found.st_ctime, found.st_mtime)
 
     def touch(self, name: str) -> None:
         """See `Directory.touch`."""

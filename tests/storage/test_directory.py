@@ -124,6 +124,19 @@ def test_memory_outlives_the_name(directory):
     assert directory.map("empty").size == 0
 
 
+def test_a_new_name_is_a_change_and_no_modification(directory):
+    write(directory, "tmp.1")
+    before = directory.status("tmp.1")
+    while directory.clock_seconds() <= before.changed_seconds:
+        pass
+    directory.publish("tmp.1", "name")
+    after = directory.status("name")
+    assert after.changed_seconds > before.changed_seconds
+    assert after.modified_seconds == before.modified_seconds
+    directory.touch("name")
+    assert directory.status("name").modified_seconds > before.modified_seconds
+
+
 def test_touch_and_clock(directory):
     write(directory, "file")
     before = directory.status("file").changed_seconds
