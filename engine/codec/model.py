@@ -33,11 +33,13 @@ class Compressed:
         codes: uint16 or uint32 [n], the centroid numbers.
         residuals: uint8 [n, ceil(dim * bits / 8)], packed bucket numbers.
         inverse_norms: uint8 [n], steps within the codec's inverse_norm_range.
+        centroid_cosine: mean dot product of the embeddings with their centroids; 0 for none.
     """
 
     codes: CodeArray
     residuals: NDArray[np.uint8]
     inverse_norms: NDArray[np.uint8]
+    centroid_cosine: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,21 @@ class Codec:
         Raises:
             DimensionMismatchError: the embeddings have another dim.
         """
+        return self._assign(embeddings, probes, threads)[0]
+
+    def _assign(
+        self, embeddings: NDArray[np.floating], probes: int, threads: int
+    ) -> tuple[CodeArray, FloatArray]:
+        """Codes in the stored dtype, and the dot products with their centroids."""
         self._check(embeddings)
-        codes, _ = assign(embeddings, self.centroids, self.cells, probes=probes, threads=threads)
-        return codes if self.code_dtype is np.uint32 else codes.astype(np.uint16)
+        codes, scores = assign(
+            embeddings, self.centroids, self.cells, probes=probes, threads=threads
+        )
+        return (codes if self.code_dtype is np.uint32 else codes.astype(np.uint16)), scores
+
+    def centroid_cosine(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> float:
+        """Mean cosine between unit embeddings, at least one, and their centroids."""
+        return float(self._assign(embeddings, DEFAULT_PROBES, threads)[1].mean(dtype=np.float64))
 
     def compress(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> Compressed:
         """Turn embeddings into codes, packed residuals and inverse norms, chunk by chunk.
@@ -150,7 +164,7 @@ class Codec:
         Raises:
             DimensionMismatchError: the embeddings have another dim.
         """
-        codes = self.assign(embeddings, threads=threads)
+        codes, scores = self._assign(embeddings, DEFAULT_PROBES, threads)
         residuals = np.empty((len(embeddings), self.residual_bytes), dtype=np.uint8)
         inverse_norms = np.empty(len(embeddings), dtype=np.uint8)
         for part in chunks(len(embeddings), self.dim):
@@ -163,7 +177,8 @@ class Codec:
                 self.inverse_norm_range,
                 threads=threads,
             )
-        return Compressed(codes, residuals, inverse_norms)
+        cosine = float(scores.mean(dtype=np.float64)) if len(scores) else 0.0
+        return Compressed(codes, residuals, inverse_norms, cosine)
 
     def decompress(
         self,

@@ -52,6 +52,7 @@ class TrainingReport:
         iterations: k-means rounds.
         seconds: wall time.
         heldout_error: reconstruction error on the held-out embeddings.
+        centroid_cosine: mean cosine between the held-out embeddings and their centroids.
     """
 
     n_sample: int
@@ -60,6 +61,7 @@ class TrainingReport:
     iterations: int
     seconds: float
     heldout_error: ReconstructionError
+    centroid_cosine: float
 
 
 def sample_passages(n_passages: int, *, passage_bytes: float | None = None) -> int:
@@ -141,6 +143,7 @@ def train_codec(
         iterations=iterations,
         seconds=time.perf_counter() - start,
         heldout_error=codec.reconstruction_error(heldout, threads=threads),
+        centroid_cosine=codec.centroid_cosine(heldout, threads=threads),
     )
     return codec, report
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..codec import Codec, ReconstructionError
+from ..codec import Codec, TrainingReport
 from ..errors import CorruptIndexError
 from .directory import Directory
 from .files import discard_folder, read_tensors, write_tensors
@@ -10,13 +10,22 @@ from .layout import CODECS, codec_file, new_identifier
 from .manifest import CodecRef
 
 
-def write_codec(directory: Directory, codec: Codec, error: ReconstructionError) -> CodecRef:
+def write_codec(
+    directory: Directory,
+    codec: Codec,
+    training: TrainingReport,
+    *,
+    n_embeddings: int,
+    epoch: int = 1,
+) -> CodecRef:
     """Write a codec that no manifest names yet; durable with its name.
 
     Args:
         directory: of the index.
         codec: to be written.
-        error: what it loses, for the manifest.
+        training: what it loses, for the manifest.
+        n_embeddings: of the collection.
+        epoch: of the codec.
     """
     codec_id = new_identifier()
     try:
@@ -29,10 +38,14 @@ def write_codec(directory: Directory, codec: Codec, error: ReconstructionError) 
     return CodecRef(
         id=codec_id,
         hash=codec.hash,
+        epoch=epoch,
         n_centroids=codec.n_centroids,
         bits=codec.bits,
-        mean_cosine=error.mean_cosine,
-        mean_squared_error=error.mean_squared_error,
+        n_embeddings=n_embeddings,
+        centroid_cosine=training.centroid_cosine,
+        mean_cosine=training.heldout_error.mean_cosine,
+        mean_squared_error=training.heldout_error.mean_squared_error,
+        prefixes=(),
         file=file,
     )
 

@@ -188,6 +188,5 @@ def _named(manifest: Manifest) -> set[str]:
     """Names of all files and folders that a generation needs."""
     names = {f"{SEGMENTS}/{ref.id}" for ref in manifest.segments}
     names |= {tombstone_file(ref.id) for ref in manifest.tombstones}
-    if manifest.codec is not None:
-        names.add(f"{CODECS}/{manifest.codec.id}")
+    names |= {f"{CODECS}/{ref.id}" for ref in manifest.codecs}
     return names

@@ -120,7 +120,7 @@ class _Compaction:
             seed=self._seed,
             threads=self._writer.threads,
         )
-        self._trained = write_codec(self._directory, codec, self._training.heldout_error)
+        self._trained = write_codec(self._directory, codec, self._training, n_embeddings=n_tokens)
         self._writer.hold(codec_file(self._trained.id))
         return LiveCodec(self._trained.id, codec)
 
@@ -143,15 +143,14 @@ class _Compaction:
             manifest,
             generation=manifest.generation + 1,
             commit_uuid=new_identifier(),
-            codec=self._trained or manifest.codec,
+            codecs=manifest.codecs if self._trained is None else (self._trained,),
             segments=segments,
             tombstones=refs,
         )
         return Prepared(successor, files)
 
     def _fits(self, newest: Manifest) -> bool:
-        base_codec = self._base.manifest.codec
-        if newest.codec != base_codec:
+        if newest.codecs != self._base.manifest.codecs:
             self._reason = "another writer changed the codec meanwhile"
             return False
         present = {segment.id for segment in newest.segments}

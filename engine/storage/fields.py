@@ -31,7 +31,8 @@ class Fields:
         self._values = value
         self._where = where
 
-    def _fail(self, key: str, expected: str) -> CorruptIndexError:
+    def failure(self, key: str, expected: str) -> CorruptIndexError:
+        """The error to be raised for a field that is not as expected."""
         found = self._values.get(key, "missing")
         return CorruptIndexError(f"{self._where}: {key!r} is {found!r:.60}, not {expected}.")
 
@@ -39,23 +40,23 @@ class Fields:
         """A whole number in `[low, high]`."""
         value = self._values.get(key)
         if type(value) is not int or not low <= value <= high:
-            raise self._fail(key, f"a whole number from {low} to {high}")
+            raise self.failure(key, f"a whole number from {low} to {high}")
         return value
 
     def number(self, key: str) -> float:
         """A finite number."""
         value = self._values.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._fail(key, "a number")
+            raise self.failure(key, "a number")
         if not -LARGEST <= value <= LARGEST:
-            raise self._fail(key, "a finite number")
+            raise self.failure(key, "a finite number")
         return float(value)
 
     def text(self, key: str, pattern: re.Pattern[str]) -> str:
         """A string that matches the pattern whole."""
         value = self._values.get(key)
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise self._fail(key, f"text of the form {pattern.pattern}")
+            raise self.failure(key, f"text of the form {pattern.pattern}")
         return value
 
     def choice(self, key: str, choices: tuple[T, ...]) -> T:
@@ -64,13 +65,13 @@ class Fields:
         for choice in choices:
             if value == choice and type(value) is type(choice):
                 return choice
-        raise self._fail(key, f"one of {list(choices)}")
+        raise self.failure(key, f"one of {list(choices)}")
 
     def mapping(self, key: str) -> dict[str, Any]:
         """A JSON object, whatever it holds."""
         value = self._values.get(key)
         if not isinstance(value, dict):
-            raise self._fail(key, "a JSON object")
+            raise self.failure(key, "a JSON object")
         return value
 
     def fields(self, key: str) -> Fields:
@@ -81,17 +82,32 @@ class Fields:
         """A list of JSON objects, each read by `read`."""
         value = self._values.get(key)
         if not isinstance(value, list):
-            raise self._fail(key, "a list")
+            raise self.failure(key, "a list")
         place = f"{self._where}, {key}"
         return tuple(read(Fields(item, f"{place}[{i}]")) for i, item in enumerate(value))
+
+    def pairs(self, key: str, most: int) -> tuple[tuple[int, int], ...]:
+        """A list of at most so many pairs of whole numbers, not negative."""
+        value = self._values.get(key)
+        if not isinstance(value, list) or len(value) > most or not all(map(_is_pair, value)):
+            raise self.failure(key, f"at most {most} pairs of whole numbers")
+        return tuple((first, last) for first, last in value)
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of strings."""
         value = self._values.get(key)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._fail(key, "a list of strings")
+            raise self.failure(key, "a list of strings")
         return tuple(value)
 
     def is_null(self, key: str) -> bool:
         """Whether the field is there and null."""
         return key in self._values and self._values[key] is None
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(number) is int and 0 <= number <= LARGEST for number in value)
+    )

@@ -15,7 +15,8 @@ from .connections import Connections
 from .directory import Directory
 from .identifiers import IdQuery
 from .layout import generations, manifest_name, tombstone_file
-from .manifest import MAX_MANIFEST_BYTES, Manifest, SegmentRef, TombstoneRef, decode_manifest
+from .manifest import MAX_MANIFEST_BYTES, Manifest, SegmentRef, TombstoneRef
+from .manifest_decoding import decode_manifest
 from .segment import SegmentView
 from .segment_files import SegmentFiles
 from .tombstones import Tombstones, alive_documents, read_tombstones
@@ -70,13 +71,15 @@ class SegmentPool:
         self._tombstones: dict[str, Tombstones] = {}
         self._alive: dict[str, tuple[tuple[str, ...], NDArray[np.bool_]]] = {}
 
-    def open(self, manifest: Manifest) -> tuple[Codec | None, list[Tombstones], list[SegmentView]]:
+    def open(
+        self, manifest: Manifest
+    ) -> tuple[dict[str, Codec], list[Tombstones], list[SegmentView]]:
         """Open a generation; `release` must follow for its segments.
 
         Raises:
             CorruptIndexError: a file is missing or damaged.
         """
-        codec = self._open_codec(manifest)
+        codecs = self._open_codecs(manifest)
         tombstones = self._open_tombstones(manifest.tombstones)
         opened: list[SegmentRef] = []
         views = []
@@ -89,7 +92,7 @@ class SegmentPool:
         except BaseException:
             self.release(opened)
             raise
-        return codec, tombstones, views
+        return codecs, tombstones, views
 
     def release(self, refs: Sequence[SegmentRef]) -> None:
         """Let go of segments; those that no generation uses are closed."""
@@ -104,12 +107,12 @@ class SegmentPool:
     def _acquire(self, ref: SegmentRef, manifest: Manifest) -> SegmentFiles:
         shared = self._segments.get(ref.id)
         if shared is None:
-            _require_codec(ref, manifest)
+            read_with = manifest.codec_of(ref)
             files = SegmentFiles(
                 self._directory,
                 ref,
                 dim=manifest.dim,
-                bits=manifest.settings.bits if manifest.codec is None else manifest.codec.bits,
+                bits=manifest.settings.bits if read_with is None else read_with.bits,
                 mmap=self._mmap,
                 connections=self.connections,
             )
@@ -117,13 +120,16 @@ class SegmentPool:
         shared.users += 1
         return shared.files
 
-    def _open_codec(self, manifest: Manifest) -> Codec | None:
-        ref = manifest.codec
-        if ref is None:
-            return None
-        if ref.id not in self._codecs:
-            self._codecs = {ref.id: read_codec(self._directory, ref, manifest.dim)}
-        return self._codecs[ref.id]
+    def _open_codecs(self, manifest: Manifest) -> dict[str, Codec]:
+        """The codecs of a generation by id; those of the one before are not read again."""
+        known = self._codecs
+        self._codecs = {
+            ref.id: known[ref.id]
+            if ref.id in known
+            else read_codec(self._directory, ref, manifest.dim)
+            for ref in manifest.codecs
+        }
+        return self._codecs
 
     def _open_tombstones(self, refs: Sequence[TombstoneRef]) -> list[Tombstones]:
         known = self._tombstones
@@ -147,17 +153,6 @@ class SegmentPool:
             alive = alive_documents(ref.n_documents, dead, tombstone_file(key[-1]))
             self._alive[ref.id] = (key, alive)
         return self._alive[ref.id][1]
-
-
-def _require_codec(ref: SegmentRef, manifest: Manifest) -> None:
-    live = manifest.codec
-    if ref.codec is None:
-        return
-    if live is None or (ref.codec, ref.n_centroids) != (live.id, live.n_centroids):
-        raise CorruptIndexError(
-            f"{manifest_name(manifest.generation)}: segment {ref.id} was made with codec "
-            f"{ref.codec}, which is not the live one."
-        )
 
 
 def find_alive(segments: Sequence[SegmentView], query: IdQuery) -> dict[str, tuple[int, int]]:

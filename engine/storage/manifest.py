@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from .. import limits
-from ..errors import CorruptIndexError, InvalidParameterError, UnsupportedFormatError
+from ..errors import InvalidParameterError
 from .checksums import checksum
-from .fields import Fields
-from .layout import IDENTIFIER
 
 FORMAT_VERSION: Final = 1
 """The format that is written, and the newest that is read."""
@@ -26,11 +23,17 @@ MAX_MANIFEST_BYTES: Final = 64 * 2**20
 MAX_SEGMENT_PASSAGES: Final = 2_000_000
 """Passages that compaction puts into one segment by default."""
 
+MAX_EPOCHS: Final = 2
+"""Codecs of one generation: the live one, and the one it is taking over from."""
+
+MAX_PREFIXES: Final = 16
+"""Times that centroids are appended within one epoch."""
+
+MAX_APPLIED_RANGES: Final = 4096
+"""Ranges of sequences applied above the floor."""
+
 FLAT: Final = "flat"
 CODED: Final = "coded"
-
-_TRAILER: Final = re.compile(rb',"crc32c":"([0-9a-f]{8})"\}\n')
-_TRAILER_BYTES: Final = len(b',"crc32c":"00000000"}\n')
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +76,49 @@ class FileRef:
 
 
 @dataclass(frozen=True, slots=True)
+class CodecPrefix:
+    """An earlier codec of the same epoch, whose centroids are the first of a later one."""
+
+    id: str
+    hash: str
+    n_centroids: int
+
+
+@dataclass(frozen=True, slots=True)
 class CodecRef:
-    """The live codec.
+    """A codec: the live one, or that of the epoch before.
 
     Args:
         id: its folder.
         hash: over its content.
+        epoch: counts trainings, from 1; appended centroids stay within one.
         n_centroids: K.
         bits: of residuals, per dimension.
-        mean_cosine, mean_squared_error: what compression lost on embeddings held out when it
-            was trained.
+        n_embeddings: of the collection when its epoch was trained.
+        centroid_cosine: mean cosine between embeddings held out in training and their
+            centroids: what drift is measured against.
+        mean_cosine, mean_squared_error: what compression lost on those embeddings.
+        prefixes: the codecs it was appended to, shortest first; segments made with one of them
+            are read with this one.
         file: its file.
     """
 
     id: str
     hash: str
+    epoch: int
     n_centroids: int
     bits: int
+    n_embeddings: int
+    centroid_cosine: float
     mean_cosine: float
     mean_squared_error: float
+    prefixes: tuple[CodecPrefix, ...]
     file: FileRef
+
+    def reads(self, codec_id: str | None, n_centroids: int) -> bool:
+        """Whether segments made with that codec, of so many centroids, are read with this one."""
+        known = {self.id: self.n_centroids} | {p.id: p.n_centroids for p in self.prefixes}
+        return codec_id is not None and known.get(codec_id) == n_centroids
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +132,8 @@ class SegmentRef:
         sequence: of the change that added its documents; those of a compacted segment have
             their own inside it, and this is the highest.
         codec: id of the codec of a coded segment, else None.
-        n_centroids: K of that codec when the segment was made, else 0.
+        n_centroids: K of that codec, else 0.
+        centroid_cosine: mean cosine between its embeddings and their centroids; None if flat.
         arrays_bytes, passages_bytes: lengths of its files.
         checksums: of its table of checksums.
     """
@@ -119,6 +146,7 @@ class SegmentRef:
     sequence: int
     codec: str | None
     n_centroids: int
+    centroid_cosine: float | None
     arrays_bytes: int
     passages_bytes: int
     checksums: FileRef
@@ -145,11 +173,14 @@ class Manifest:
         dim: components per embedding.
         encoder: identity of the encoder, None for an index of ready-made embeddings.
         settings: chosen when the index was made.
-        codec: the live codec, None while all segments are flat.
+        codecs: none while all segments are flat; the live codec is the last, before it stands
+            that of the epoch before until its segments have been converted.
         segments: in the order in which they were added.
         tombstones: which rows of them are dead.
         next_sequence: of the next change.
         applied_floor: every change up to this sequence has been applied.
+        applied_above: ranges `(first, last)` of sequences above the floor that have been applied
+            already; ascending, with gaps before and between them.
         required_features: what a reader must know to read this index.
         format_version: of all its files.
     """
@@ -160,13 +191,26 @@ class Manifest:
     dim: int
     encoder: Mapping[str, Any] | None
     settings: IndexSettings
-    codec: CodecRef | None = None
+    codecs: tuple[CodecRef, ...] = ()
     segments: tuple[SegmentRef, ...] = ()
     tombstones: tuple[TombstoneRef, ...] = ()
     next_sequence: int = 1
     applied_floor: int = 0
+    applied_above: tuple[tuple[int, int], ...] = ()
     required_features: tuple[str, ...] = field(default=())
     format_version: int = FORMAT_VERSION
+
+    @property
+    def codec(self) -> CodecRef | None:
+        """The live codec, which new segments are made with; None while all are flat."""
+        return self.codecs[-1] if self.codecs else None
+
+    def codec_of(self, segment: SegmentRef) -> CodecRef | None:
+        """The codec that a coded segment is read with; None if the generation has none for it."""
+        for codec in self.codecs:
+            if codec.reads(segment.codec, segment.n_centroids):
+                return codec
+        return None
 
     def encode(self) -> bytes:
         """The bytes of the manifest's file."""
@@ -178,120 +222,3 @@ def encode_payload(payload: Mapping[str, Any]) -> bytes:
     body = json.dumps(payload, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     covered = body.encode("ascii")[:-1]
     return covered + b',"crc32c":"%08x"}\n' % checksum(covered)
-
-
-def decode_manifest(data: bytes, name: str) -> Manifest:
-    """Parse a manifest, trusting nothing in it.
-
-    Args:
-        data: the content of the file.
-        name: of the file, for messages.
-
-    Raises:
-        CorruptIndexError: a byte is not what was written, or a field is unusable.
-        UnsupportedFormatError: a newer format, or an unknown required feature.
-    """
-    fields = Fields(_payload(data, name), name)
-    _require_known_format(fields, name)
-    try:
-        return _manifest(fields)
-    except InvalidParameterError as error:
-        raise CorruptIndexError(f"{name}: settings: {error}") from error
-
-
-def _payload(data: bytes, name: str) -> Any:
-    covered = data[:-_TRAILER_BYTES]
-    trailer = _TRAILER.fullmatch(data[-_TRAILER_BYTES:])
-    if trailer is None or int(trailer[1], 16) != checksum(covered):
-        raise CorruptIndexError(
-            f"{name} is not what was written ({len(data)} bytes): restore the index from a copy."
-        )
-    try:
-        return json.loads(covered + b"}")
-    except (ValueError, RecursionError) as error:
-        raise CorruptIndexError(f"{name} is not JSON: {error}") from error
-
-
-def _require_known_format(fields: Fields, name: str) -> None:
-    version = fields.integer("format_version", 1)
-    if version > FORMAT_VERSION:
-        raise UnsupportedFormatError(
-            f"{name} has format version {version}; this Weft reads up to {FORMAT_VERSION}. "
-            "Install a newer Weft."
-        )
-    unknown = sorted(set(fields.texts("required_features")) - KNOWN_FEATURES)
-    if unknown:
-        raise UnsupportedFormatError(
-            f"{name} requires the feature {unknown[0]!r}, which this Weft lacks. Install a newer "
-            "Weft."
-        )
-
-
-def _manifest(fields: Fields) -> Manifest:
-    return Manifest(
-        generation=fields.integer("generation", 1),
-        commit_uuid=fields.text("commit_uuid", IDENTIFIER),
-        index_uuid=fields.text("index_uuid", IDENTIFIER),
-        dim=fields.integer("dim", 1, limits.MAX_DIM),
-        encoder=None if fields.is_null("encoder") else fields.mapping("encoder"),
-        settings=_settings(fields.fields("settings")),
-        codec=None if fields.is_null("codec") else _codec(fields.fields("codec")),
-        segments=fields.each("segments", _segment),
-        tombstones=fields.each("tombstones", _tombstones),
-        next_sequence=fields.integer("next_sequence", 1),
-        applied_floor=fields.integer("applied_floor"),
-        required_features=fields.texts("required_features"),
-        format_version=fields.integer("format_version", 1),
-    )
-
-
-def _settings(fields: Fields) -> IndexSettings:
-    return IndexSettings(
-        bits=fields.integer("bits", 1, 8),
-        flat_below_tokens=fields.integer("flat_below_tokens"),
-        max_segment_passages=fields.integer("max_segment_passages", 1),
-    )
-
-
-def _codec(fields: Fields) -> CodecRef:
-    return CodecRef(
-        id=fields.text("id", IDENTIFIER),
-        hash=fields.text("hash", IDENTIFIER),
-        n_centroids=fields.integer("n_centroids", 1, 2**32 - 1),
-        bits=fields.choice("bits", (1, 2, 4, 8)),
-        mean_cosine=fields.number("mean_cosine"),
-        mean_squared_error=fields.number("mean_squared_error"),
-        file=_file(fields.fields("file")),
-    )
-
-
-def _segment(fields: Fields) -> SegmentRef:
-    kind = fields.choice("kind", (FLAT, CODED))
-    return SegmentRef(
-        id=fields.text("id", IDENTIFIER),
-        kind=kind,
-        n_documents=fields.integer("n_documents", 1, 2**31),
-        n_passages=fields.integer("n_passages", 1, 2**31),
-        n_tokens=fields.integer("n_tokens", 1),
-        sequence=fields.integer("sequence"),
-        codec=fields.text("codec", IDENTIFIER) if kind == CODED else None,
-        n_centroids=fields.integer("n_centroids", int(kind == CODED), 2**32 - 1),
-        arrays_bytes=fields.integer("arrays_bytes"),
-        passages_bytes=fields.integer("passages_bytes"),
-        checksums=_file(fields.fields("checksums")),
-    )
-
-
-def _tombstones(fields: Fields) -> TombstoneRef:
-    return TombstoneRef(
-        id=fields.text("id", IDENTIFIER),
-        n_ids=fields.integer("n_ids"),
-        n_rows=fields.integer("n_rows"),
-        file=_file(fields.fields("file")),
-    )
-
-
-def _file(fields: Fields) -> FileRef:
-    return FileRef(
-        size_bytes=fields.integer("size_bytes"), crc32c=fields.integer("crc32c", 0, 2**32 - 1)
-    )

@@ -103,13 +103,16 @@ def _pid_chunks(view: SegmentView) -> Iterator[I64]:
 
 def _copy_tokens(view: SegmentView, output: SegmentWriter) -> None:
     names = ("codes", "residuals", "inverse_norms") if view.kind == CODED else ("embeddings",)
-    append = output.append_codes if view.kind == CODED else output.append_embeddings
     for pids in _pid_chunks(view):
         starts, ends = view.offsets[pids], view.offsets[pids + 1]
         rows = token_rows(starts, ends)
         for name in names:
             view.touch(name, starts, ends)
-        append(*(getattr(view, name)[rows] for name in names))
+        arrays = [getattr(view, name)[rows] for name in names]
+        if view.kind == CODED:
+            output.append_codes(*arrays, centroid_cosine=view.files.ref.centroid_cosine or 0.0)
+        else:
+            output.append_embeddings(*arrays)
 
 
 def token_rows(starts: I64, ends: I64) -> slice | I64:

@@ -34,13 +34,13 @@ class Generation:
     def __init__(
         self,
         manifest: Manifest,
-        codec: Codec | None,
+        codecs: dict[str, Codec],
         tombstones: list[Tombstones],
         segments: list[SegmentView],
         pin: str | None,
     ) -> None:
         self.manifest = manifest
-        self.codec = codec
+        self.codecs = codecs
         self.tombstones = tombstones
         self.segments = segments
         self.pin = pin
@@ -284,7 +284,13 @@ class Snapshot(Closing):
     @property
     def codec(self) -> Codec | None:
         """The live codec; None while all segments are flat."""
-        return self._opened().codec
+        live = self.manifest.codec
+        return None if live is None else self.codecs[live.id]
+
+    @property
+    def codecs(self) -> dict[str, Codec]:
+        """The codecs by id: the live one, and that of the epoch before while it has segments."""
+        return self._opened().codecs
 
     @property
     def segments(self) -> list[SegmentView]:
@@ -318,8 +324,8 @@ class Snapshot(Closing):
         for segment in self.segments:
             for part, size_bytes in segment.sizes().items():
                 total[part] = total.get(part, 0) + size_bytes
-        if manifest.codec is not None:
-            total["codec"] = manifest.codec.file.size_bytes
+        if manifest.codecs:
+            total["codec"] = sum(codec.file.size_bytes for codec in manifest.codecs)
         total["tombstones"] = sum(ref.file.size_bytes for ref in manifest.tombstones)
         total["manifest"] = len(manifest.encode())
         return total

@@ -67,6 +67,7 @@ class SegmentWriter:
         self._sequences: list[NDArray[np.uint64]] = []
         self._passage_documents: list[NDArray[np.uint32]] = []
         self._doclens: list[NDArray[np.uint32]] = []
+        self._cosines = 0.0
         self._reserve_tokens()
 
     def _reserve_tokens(self) -> None:
@@ -110,12 +111,24 @@ class SegmentWriter:
         for start in range(0, len(embeddings), rows):
             part = embeddings[start : start + rows]
             packed = self._live.codec.compress(part, threads=self._threads)
-            self.append_codes(packed.codes, packed.residuals, packed.inverse_norms)
+            self.append_codes(
+                packed.codes, packed.residuals, packed.inverse_norms, packed.centroid_cosine
+            )
 
     def append_codes(
-        self, codes: NDArray[Any], residuals: NDArray[np.uint8], inverse_norms: NDArray[np.uint8]
+        self,
+        codes: NDArray[Any],
+        residuals: NDArray[np.uint8],
+        inverse_norms: NDArray[np.uint8],
+        centroid_cosine: float,
     ) -> None:
-        """Append tokens that are compressed with the segment's codec already."""
+        """Append tokens that are compressed with the segment's codec already.
+
+        Args:
+            codes, residuals, inverse_norms: one row per token.
+            centroid_cosine: mean cosine between these tokens and their centroids.
+        """
+        self._cosines += centroid_cosine * len(codes)
         self._codes.append(codes)
         self._residuals.append(residuals)
         self._inverse_norms.append(inverse_norms)
@@ -165,6 +178,7 @@ class SegmentWriter:
             sequence=max((int(part.max()) for part in self._sequences), default=0),
             codec=None if live is None else live.id,
             n_centroids=0 if live is None else live.codec.n_centroids,
+            centroid_cosine=None if live is None else self._cosines / self._n_tokens,
             arrays_bytes=arrays,
             passages_bytes=passages,
             checksums=checksums,

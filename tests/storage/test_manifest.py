@@ -9,18 +9,23 @@ from hypothesis import strategies as st
 
 from weft.engine.errors import CorruptIndexError, InvalidParameterError, UnsupportedFormatError
 from weft.engine.storage.manifest import (
+    CodecPrefix,
     CodecRef,
     FileRef,
     IndexSettings,
     Manifest,
     SegmentRef,
     TombstoneRef,
-    decode_manifest,
     encode_payload,
 )
+from weft.engine.storage.manifest_decoding import decode_manifest
 
 ID = "0123456789abcdef0123456789abcdef"
+OTHER, OLD, THIRD = ID[::-1], "a" * 32, "b" * 32
 FILE = FileRef(100, 2**32 - 1)
+LIVE = CodecRef(
+    ID, ID, 2, 1024, 2, 50, 0.8, 0.9, 0.1, prefixes=(CodecPrefix(OTHER, ID, 512),), file=FILE
+)
 FULL = Manifest(
     generation=7,
     commit_uuid=ID,
@@ -28,14 +33,17 @@ FULL = Manifest(
     dim=128,
     encoder={"name": "é \u2028", "dim": 128, "details": {"markers": ["[Q]", None]}},
     settings=IndexSettings(bits=2, flat_below_tokens=0, max_segment_passages=5),
-    codec=CodecRef(ID, ID, 1024, 2, 0.9, 0.1, FILE),
+    codecs=(replace(LIVE, id=OLD, epoch=1, prefixes=()), LIVE),
     segments=(
-        SegmentRef(ID, "coded", 3, 4, 50, 2, ID, 1024, 10, 20, FILE),
-        SegmentRef(ID, "flat", 3, 4, 50, 3, None, 0, 10, 20, FILE),
+        SegmentRef(ID, "coded", 3, 4, 50, 2, ID, 1024, 0.7, 10, 20, FILE),
+        SegmentRef(OTHER, "flat", 3, 4, 50, 3, None, 0, None, 10, 20, FILE),
+        SegmentRef(OLD, "coded", 3, 4, 50, 2, OLD, 1024, 0.7, 10, 20, FILE),
+        SegmentRef(THIRD, "coded", 3, 4, 50, 2, OTHER, 512, 0.7, 10, 20, FILE),
     ),
     tombstones=(TombstoneRef(ID, 1, 2, FILE),),
-    next_sequence=4,
+    next_sequence=40,
     applied_floor=3,
+    applied_above=((5, 5), (7, 39)),
 )
 EMPTY = Manifest(1, ID, ID, 8, None, IndexSettings())
 
@@ -70,6 +78,10 @@ def altered(**changes):
     return encode_payload({**asdict(FULL), **changes})
 
 
+def in_codec(**changes):
+    return altered(codecs=[asdict(FULL.codecs[0]), {**asdict(LIVE), **changes}])
+
+
 def in_segment(**changes):
     return altered(segments=[{**asdict(FULL.segments[0]), **changes}])
 
@@ -88,10 +100,32 @@ def in_segment(**changes):
         altered(encoder=[]),
         altered(settings=None),
         altered(settings={"bits": 3, "flat_below_tokens": 0, "max_segment_passages": 1}),
-        altered(codec={}),
-        altered(codec={**asdict(FULL.codec), "bits": True}),
-        altered(codec={**asdict(FULL.codec), "mean_cosine": "high"}),
-        altered(codec={**asdict(FULL.codec), "mean_cosine": 1e300}),
+        altered(codecs={}),
+        altered(codecs=[]),
+        altered(codecs=[asdict(LIVE)]),
+        altered(codecs=[asdict(LIVE), asdict(FULL.codecs[0])]),
+        altered(codecs=[asdict(replace(LIVE, id=c * 32, epoch=n)) for n, c in enumerate("cde", 1)]),
+        in_codec(bits=True),
+        in_codec(mean_cosine="high"),
+        in_codec(mean_cosine=1e300),
+        in_codec(epoch=1),
+        in_codec(id=OLD),
+        in_codec(n_embeddings=0),
+        in_codec(prefixes=None),
+        in_codec(prefixes=[]),
+        in_codec(prefixes=[{"id": OTHER, "hash": ID, "n_centroids": 1024}]),
+        in_codec(prefixes=[{"id": ID, "hash": ID, "n_centroids": 512}]),
+        in_codec(prefixes=[{"id": f"{n:032}", "hash": ID, "n_centroids": n} for n in range(1, 20)]),
+        altered(applied_above=None),
+        altered(applied_above=[5]),
+        altered(applied_above=[[5]]),
+        altered(applied_above=[[5, True]]),
+        altered(applied_above=[[4, 4]]),
+        altered(applied_above=[[6, 5]]),
+        altered(applied_above=[[5, 6], [7, 8]]),
+        altered(applied_above=[[7, 8], [5, 5]]),
+        altered(applied_above=[[2 * n, 2 * n] for n in range(4, 5000)], next_sequence=10**6),
+        altered(next_sequence=39),
         altered(segments={}),
         altered(segments=[1]),
         altered(tombstones=None),
@@ -106,6 +140,10 @@ def in_segment(**changes):
         in_segment(kind="other"),
         in_segment(codec=None),
         in_segment(n_centroids=0),
+        in_segment(n_centroids=512),
+        in_segment(codec=THIRD),
+        in_segment(centroid_cosine=None),
+        altered(segments=[asdict(FULL.segments[0])] * 2),
         in_segment(n_documents=0),
         in_segment(n_tokens=-5),
         in_segment(n_passages=2**40),
