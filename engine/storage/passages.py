@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,8 @@ from . import metadata
 from .connections import Connections
 from .directory import OUT_OF_DESCRIPTORS, Directory
 from .identifiers import IdQuery, IdTable
+from .passage_rows import make_docnos, make_document, make_spans, row_bytes
+from .passages_connection import connect
 
 ROWS_PER_QUERY: Final = 500
 """Numbers in one `IN (...)`, below the limit on parameters of every SQLite."""
@@ -33,23 +35,27 @@ MACHINE_ERRORS: Final = frozenset(
 )
 """Complaints of SQLite that are no fault of the file: no memory, no descriptors, no disk."""
 
-PRAGMAS: Final = (
-    "PRAGMA query_only = ON",
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
-    "PRAGMA cache_size = -1024",
-)
+
+@dataclass(frozen=True, slots=True)
+class PassagesFile:
+    """What the manifest says of a segment's SQLite file: its name, length and rows."""
+
+    name: str
+    size_bytes: int
+    n_documents: int
+    n_passages: int
 
 
 class PassageStore:
     """Ids, text, metadata and spans of one segment; read-only and safe to share by threads.
 
     Ids are found without SQLite. The SQLite file is read whole against its checksums when it is
-    first needed. Each thread that reads has a connection to itself; a few are kept.
+    first needed. Each thread that reads has a connection to itself; a few are kept. What the file
+    says is not believed: see `passages_connection` and `passage_rows`.
 
     Args:
         directory: of the index.
-        name: of the SQLite file.
+        file: the SQLite file.
         ids: makes the segment's id table, checked.
         verify: checks the SQLite file, raising `CorruptIndexError`.
         connections: shared by all segments of a reader.
@@ -58,13 +64,13 @@ class PassageStore:
     def __init__(
         self,
         directory: Directory,
-        name: str,
+        file: PassagesFile,
         ids: Callable[[], IdTable],
         verify: Callable[[], None],
         connections: Connections,
     ) -> None:
         self._directory = directory
-        self._name = name
+        self._file, self._name = file, file.name
         self._make_ids = ids
         self._verify = verify
         self._ids: IdTable | None = None
@@ -98,8 +104,9 @@ class PassageStore:
             CorruptIndexError: the file is damaged.
             IndexError: a docno is not in the segment.
         """
-        rows = self._rows("docno, id, language, metadata, text FROM documents", "docno", docnos)
-        return [self._document(row) for row in rows]
+        select = "docno, id, language, metadata, text FROM documents"
+        rows = self._rows(select, "docno", docnos, self._file.n_documents)
+        return [make_document(row, self._name) for row in rows]
 
     def spans(
         self, pids: Sequence[int] | NDArray[np.integer[Any]]
@@ -108,10 +115,14 @@ class PassageStore:
 
         Returns:
             int64 [n, 2], characters `[start, end)` of the text; int64 [n], ordinals.
+
+        Raises:
+            CorruptIndexError: the file is damaged.
+            IndexError: a pid is not in the segment.
         """
-        rows = self._rows("pid, start, end, ordinal FROM passages", "pid", pids)
-        table = np.array(rows, dtype=np.int64).reshape(-1, 4)
-        return table[:, 1:3], table[:, 3]
+        select = "pid, start, end, ordinal FROM passages"
+        rows = self._rows(select, "pid", pids, self._file.n_passages)
+        return make_spans(rows, self._name)
 
     def documents_where(self, key: str, operator: str, operand: Any) -> NDArray[np.uint32]:
         """Docnos, sorted, of documents that have the key and whose value satisfies the operator.
@@ -120,10 +131,7 @@ class PassageStore:
         """
         with self._open() as connection:
             found = metadata.documents_where(connection, key, operator, operand)
-        docnos = np.array(sorted(found), dtype=np.int64)
-        if len(docnos) and not 0 <= docnos[0] <= docnos[-1] < len(self.id_table):
-            raise CorruptIndexError(f"{self._name}: the metadata names an unknown document.")
-        return docnos.astype(np.uint32)
+        return make_docnos(found, self._file.n_documents, self._name)
 
     def verify(self) -> None:
         """Read the SQLite file against its checksums, again.
@@ -143,28 +151,37 @@ class PassageStore:
         self._connections.close(self._name)
 
     def _rows(
-        self, select: str, key: str, numbers: Sequence[int] | NDArray[np.integer[Any]]
+        self,
+        select: str,
+        key: str,
+        numbers: Sequence[int] | NDArray[np.integer[Any]],
+        n_rows: int,
     ) -> list[tuple[Any, ...]]:
         """Rows by number, in the order of the numbers; the key is the first column."""
         wanted = [int(number) for number in numbers]
+        if wanted and not 0 <= min(wanted) <= max(wanted) < n_rows:
+            raise IndexError(f"{self._name} has {n_rows} rows; {key} {max(wanted)} was asked for")
+        distinct = list(dict.fromkeys(wanted))
         found: dict[int, tuple[Any, ...]] = {}
         with self._open() as connection:
-            for start in range(0, len(wanted), ROWS_PER_QUERY):
-                part = wanted[start : start + ROWS_PER_QUERY]
+            for start in range(0, len(distinct), ROWS_PER_QUERY):
+                part = distinct[start : start + ROWS_PER_QUERY]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT {select} WHERE {key} IN ({marks})"
-                found.update((row[0], row) for row in connection.execute(query, part))
-        for number in wanted:
-            if number not in found:
-                raise IndexError(f"{self._name} has no {key} {number}")
+                found.update(self._bounded(connection.execute(query, part)))
+        if len(found) < len(distinct):
+            missing = next(number for number in distinct if number not in found)
+            raise CorruptIndexError(f"{self._name}: the row of {key} {missing} is missing.")
         return [found[number] for number in wanted]
 
-    def _document(self, row: tuple[Any, ...]) -> Document:
-        _, id, language, values, text = row
-        try:
-            return Document(id=id, text=text, metadata=json.loads(values), language=language)
-        except (ValueError, TypeError) as error:
-            raise CorruptIndexError(f"{self._name}: metadata of {id!r} is not JSON.") from error
+    def _bounded(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        """Rows by number; together they cannot be longer than the file that holds them."""
+        left = self._file.size_bytes
+        for row in rows:
+            left -= row_bytes(row)
+            if left < 0:
+                raise CorruptIndexError(f"{self._name}: its rows are longer than the file.")
+            yield row[0], row
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -192,6 +209,10 @@ class PassageStore:
                 f"{self._name}: SQLite cannot open it now. Check permissions; if too many files "
                 f"are open, {OUT_OF_DESCRIPTORS}."
             )
+        if code == sqlite3.SQLITE_INTERRUPT:
+            return CorruptIndexError(
+                f"{self._name}: a look-up takes more steps than a file of its length can need."
+            )
         if code in MACHINE_ERRORS:
             return StorageError(f"{self._name}: SQLite cannot read it now: {error}.")
         return CorruptIndexError(f"{self._name}: SQLite cannot read it: {error}.")
@@ -200,14 +221,5 @@ class PassageStore:
         if not self._verified:
             self._verify()
             self._verified = True
-        uri = self._directory.readable_path(self._name).absolute().as_uri()
-        connection = sqlite3.connect(
-            f"{uri}?mode=ro&immutable=1", uri=True, check_same_thread=False, isolation_level=None
-        )
-        try:
-            for pragma in PRAGMAS:
-                connection.execute(pragma)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
+        path = self._directory.readable_path(self._name)
+        return connect(path, self._name, self._file.size_bytes)

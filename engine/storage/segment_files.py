@@ -17,7 +17,7 @@ from .identifiers import IdTable
 from .layout import ARRAYS_FILE, CHECKSUMS_FILE, PASSAGES_FILE, segment_file
 from .manifest import CODED, SegmentRef
 from .mapping import Bytes
-from .passages import PassageStore
+from .passages import PassagesFile, PassageStore
 from .tensors import header_end, read_header, require_tensor
 
 ID_TENSORS: Final = ("id_offsets", "id_hashes", "id_docnos", "id_bytes", "id_bloom")
@@ -176,7 +176,8 @@ class SegmentFiles:
             except FileNotFoundError as error:
                 raise CorruptIndexError(f"{name} is missing: restore the index.") from error
 
-        return PassageStore(self._directory, name, self._id_table, verify, self._connections)
+        file = PassagesFile(name, size_bytes, self.ref.n_documents, self.ref.n_passages)
+        return PassageStore(self._directory, file, self._id_table, verify, self._connections)
 
     def _id_table(self) -> IdTable:
         documents = self.ref.n_documents

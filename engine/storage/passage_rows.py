@@ -1,0 +1,108 @@
+"""Rows of a segment's SQLite file made into documents, spans and docnos, trusting none of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import limits
+from ..documents import Document
+from ..errors import CorruptIndexError
+
+MAX_LANGUAGE_CHARACTERS: Final = 1000
+"""Far above any language tag."""
+
+Row = tuple[Any, ...]
+
+
+def row_bytes(row: Row) -> int:
+    """At most what a row takes in a file: a character has at least one byte."""
+    return sum(len(value) for value in row if isinstance(value, str | bytes))
+
+
+def make_document(row: Row, name: str) -> Document:
+    """The document of a row `(docno, id, language, metadata, text)`.
+
+    Args:
+        row: as SQLite returns it.
+        name: of the file, for messages.
+
+    Raises:
+        CorruptIndexError: the row is not what an index holds.
+    """
+    docno, id, language, values, text = row
+    where = f"{name}: document {docno}"
+    _require_text(id, limits.MAX_ID_BYTES, f"{where}: its id")
+    _require_text(text, limits.MAX_DOCUMENT_CHARACTERS, f"{where}: its text")
+    if language is not None:
+        _require_text(language, MAX_LANGUAGE_CHARACTERS, f"{where}: its language")
+    return Document(id=id, text=text, metadata=make_metadata(values, where), language=language)
+
+
+def _require_text(value: Any, most: int, where: str) -> None:
+    if not isinstance(value, str) or len(value) > most:
+        raise CorruptIndexError(f"{where} is no text of at most {most:,} characters.")
+
+
+def make_metadata(values: Any, where: str) -> dict[str, Any]:
+    """Metadata from its JSON, no longer and no deeper than an index takes it.
+
+    Raises:
+        CorruptIndexError: anything else.
+    """
+    _require_text(values, limits.MAX_METADATA_BYTES, f"{where}: its metadata")
+    try:
+        metadata = json.loads(values, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise CorruptIndexError(f"{where}: its metadata is not JSON ({error}).") from error
+    if not isinstance(metadata, dict) or _is_deeper(metadata, limits.MAX_METADATA_DEPTH):
+        raise CorruptIndexError(
+            f"{where}: its metadata is no object of at most {limits.MAX_METADATA_DEPTH} levels."
+        )
+    return metadata
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value is nested deeper than so many levels below it."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return bool(value) and (levels == 0 or any(_is_deeper(item, levels - 1) for item in value))
+
+
+def make_spans(rows: Sequence[Row], name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Spans and ordinals of rows `(pid, start, end, ordinal)`.
+
+    Returns:
+        int64 [n, 2], characters `[start, end)`; int64 [n], ordinals.
+
+    Raises:
+        CorruptIndexError: what stands there are no numbers, or no spans.
+    """
+    if not all(type(value) is int for row in rows for value in row):
+        raise CorruptIndexError(f"{name}: a passage's span is not of whole numbers.")
+    table = np.array(rows, dtype=np.int64).reshape(-1, 4)
+    spans, ordinals = table[:, 1:3], table[:, 3]
+    if (spans[:, 0] < 0).any() or (spans[:, 1] < spans[:, 0]).any() or (ordinals < 0).any():
+        raise CorruptIndexError(f"{name}: a passage's span or ordinal is out of range.")
+    return spans, ordinals
+
+
+def make_docnos(found: Collection[Any], n_documents: int, name: str) -> NDArray[np.uint32]:
+    """Docnos, sorted, from what the metadata names.
+
+    Raises:
+        CorruptIndexError: one of them is no document of the segment.
+    """
+    if not all(type(docno) is int and 0 <= docno < n_documents for docno in found):
+        raise CorruptIndexError(f"{name}: the metadata names an unknown document.")
+    return np.array(sorted(found), dtype=np.uint32)
