@@ -93,32 +93,40 @@ class IdTable:
         tensors: as `id_tensors` makes them; their blocks are checked already.
         name: for messages.
 
+    Attributes:
+        hashes: uint64 [n], sorted.
+        docnos: uint32 [n], in the order of the hashes.
+
     Raises:
         CorruptIndexError: the tensors do not fit together.
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], name: str) -> None:
+        self._name = name
         self._bytes = tensors["id_bytes"]
         self._offsets = tensors["id_offsets"]
-        self._hashes = tensors["id_hashes"]
-        self._docnos = tensors["id_docnos"]
+        self.hashes: U64 = tensors["id_hashes"]
+        self.docnos: U32 = tensors["id_docnos"]
         self._bloom = tensors["id_bloom"]
+        self._name = name
         problem = self._find_problem()
         if problem:
             raise CorruptIndexError(f"{name}: {problem}.")
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return len(self.hashes)
 
     def _find_problem(self) -> str | None:
-        offsets, n = self._offsets, len(self._hashes)
-        if len(offsets) != n + 1 or len(self._docnos) != n or not len(self._bloom):
+        offsets, n = self._offsets, len(self.hashes)
+        if len(offsets) != n + 1 or len(self.docnos) != n or not len(self._bloom):
             return "the tensors of the ids have different lengths"
-        if offsets[0] != 0 or offsets[-1] != len(self._bytes) or (np.diff(offsets) < 0).any():
+        # Not by np.diff: differences of 64-bit numbers may wrap around.
+        descends = (offsets[1:] < offsets[:-1]).any()
+        if offsets[0] != 0 or offsets[-1] != len(self._bytes) or descends:
             return "id_offsets are not monotone"
-        if (self._hashes[1:] < self._hashes[:-1]).any():
+        if (self.hashes[1:] < self.hashes[:-1]).any():
             return "id_hashes are not sorted"
-        if n and self._docnos.max() >= n:
+        if n and self.docnos.max() >= n:
             return "id_docnos name a document that is not there"
         return None
 
@@ -128,8 +136,18 @@ class IdTable:
         return bytes(self._bytes[start:end])
 
     def id(self, docno: int) -> str:
-        """The id of a document."""
-        return self.encoded(docno).decode("utf-8")
+        """The id of a document.
+
+        Raises:
+            CorruptIndexError: it is not UTF-8.
+        """
+        try:
+            return self.encoded(docno).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CorruptIndexError(
+                f"{self._name}: the id of document {docno} is not UTF-8: restore the index from a "
+                "copy."
+            ) from error
 
     def __iter__(self) -> Iterator[str]:
         return (self.id(docno) for docno in range(len(self)))
@@ -137,17 +155,18 @@ class IdTable:
     def find(self, query: IdQuery) -> dict[str, int]:
         """Which of the ids are here, dead or alive: id -> docno."""
         found: dict[str, int] = {}
-        possible = np.flatnonzero(self._may_hold(query.hashes))
+        possible = np.flatnonzero(self.may_hold(query.hashes))
         hashes = query.hashes[possible]
-        firsts = np.searchsorted(self._hashes, hashes, side="left")
-        lasts = np.searchsorted(self._hashes, hashes, side="right")
+        firsts = np.searchsorted(self.hashes, hashes, side="left")
+        lasts = np.searchsorted(self.hashes, hashes, side="right")
         for number, first, last in zip(possible, firsts, lasts, strict=True):
-            for docno in self._docnos[first:last].tolist():
+            for docno in self.docnos[first:last].tolist():
                 if self.encoded(docno) == query.encoded[number]:
                     found[query.ids[number]] = docno
         return found
 
-    def _may_hold(self, hashes: U64) -> NDArray[np.bool_]:
+    def may_hold(self, hashes: U64) -> NDArray[np.bool_]:
+        """What the Bloom filter says of ids: False for those that are certainly not here."""
         passed = np.ones(len(hashes), dtype=np.bool_)
         for positions in _bloom_positions(hashes, len(self._bloom) * 8):
             passed &= (self._bloom[positions >> 3] >> (positions & 7)) & 1 == 1

@@ -102,7 +102,7 @@ def _fits(found: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 def _ids(tensors: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     offsets, data = tensors["id_offsets"], tensors["id_bytes"].tobytes()
-    if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
+    if offsets[0] != 0 or offsets[-1] != len(data) or (offsets[1:] < offsets[:-1]).any():
         raise ValueError("id_offsets are not monotone")
     bounds = offsets.tolist()
     ids = [data[a:b].decode("utf-8") for a, b in pairwise(bounds)]
