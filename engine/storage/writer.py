@@ -220,7 +220,7 @@ class Writer(Closing):
         """Remove what no generation needs any more; see `collection.collect`."""
         self._require_open()
         self._reader.refresh()
-        return collect(self.directory, **grace)
+        return self.guard(lambda: collect(self.directory, **grace))
 
     def tidy(self) -> None:
         """`collect` after a change that was committed already: a failure is only logged."""

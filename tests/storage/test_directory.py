@@ -1,18 +1,19 @@
-"""The contract of a directory, on a local file system."""
+"""The contract of a directory: one suite for the local one and the simulated one."""
 
 import errno
-import os
-from pathlib import Path
 
 import pytest
+from simulated_directory import SimulatedDirectory
 
 from weft.engine.errors import StorageError
-from weft.engine.storage.directory import LocalDirectory, SyncFailedError
+from weft.engine.storage.directory import LocalDirectory
 
 
-@pytest.fixture
-def directory(tmp_path):
-    return LocalDirectory(tmp_path / "index")
+@pytest.fixture(params=["local", "simulated"])
+def directory(request, tmp_path):
+    if request.param == "local":
+        return LocalDirectory(tmp_path / "index")
+    return SimulatedDirectory()
 
 
 def write(directory, name, data=b"content"):
@@ -103,16 +104,6 @@ def test_missing_files(directory):
     assert directory.list() == ["new"]
 
 
-def test_a_file_where_the_root_should_be(tmp_path):
-    (tmp_path / "file").write_text("not a folder")
-    directory = LocalDirectory(tmp_path / "file")
-    assert directory.list() == [] and not directory.exists("name")
-    with pytest.raises(FileNotFoundError):
-        directory.read("name")
-    with pytest.raises((StorageError, FileExistsError, FileNotFoundError)):
-        write(directory, "name")
-
-
 def test_memory_outlives_the_name(directory):
     write(directory, "file", b"x" * 100_000)
     data = directory.map("file")
@@ -156,45 +147,43 @@ def test_names_that_lead_out(directory, name):
         write(directory, name)
 
 
-def test_a_failed_fsync(directory, monkeypatch):
-    def fail(descriptor):
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(SyncFailedError) as caught:
-        write(directory, "file")
-    assert caught.value.errno == errno.EIO
-    assert directory.list() == []
-    with pytest.raises(SyncFailedError):
-        directory.sync_folder()
-    with directory.create("pin", durable=False) as file:
-        file.write_at(0, b"")
-    write(LocalDirectory(directory.path, durable=False), "file")
+def test_a_new_folder_comes_with_its_first_file(directory):
+    with directory.create_by_path("a/b/file") as path:
+        path.write_bytes(b"x")
+    directory.sync_folder("a/b")
+    assert directory.list() == ["a"] and directory.list("a") == ["b"]
+    assert directory.status("a").size_bytes >= 0
+    directory.remove("a/b/file")
+    directory.remove("a/b")
+    assert directory.list("a") == []
 
 
-def test_a_new_folder_is_synced_in_the_one_above(tmp_path, monkeypatch):
-    synced = []
-    real = os.fsync
-    monkeypatch.setattr(
-        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink())
-    )
-    LocalDirectory(tmp_path / "a" / "b").sync_folder("c")
-    expected = {tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"}
-    assert expected == set(synced)
-    monkeypatch.setattr(os, "fsync", real)
+def test_a_folder_with_files_stays(directory):
+    write(directory, "folder/file")
+    with pytest.raises(StorageError) as caught:
+        directory.remove("folder")
+    assert caught.value.errno == errno.ENOTEMPTY
+    assert directory.read("folder/file") == b"content"
 
 
-def test_refusals_keep_their_errno(directory, monkeypatch):
-    def fail(*arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_files_and_folders_are_not_mistaken(directory):
+    write(directory, "file")
+    with pytest.raises(FileNotFoundError):
+        directory.read("file/below")
+    assert directory.list("file") == [] and not directory.exists("file/below")
+    with pytest.raises((StorageError, FileExistsError, FileNotFoundError)):
+        write(directory, "file/below")
+    with pytest.raises((StorageError, FileExistsError, FileNotFoundError)):
+        directory.sync_folder("file")
+    directory.sync_folder("folder")
+    with pytest.raises(StorageError):
+        directory.read("folder")
 
-    monkeypatch.setattr(os, "pwrite", fail)
-    with pytest.raises(StorageError, match="cannot write") as caught:
-        write(directory, "file")
-    assert caught.value.errno == errno.ENOSPC
-    monkeypatch.setattr(os, "link", fail)
-    with pytest.raises(StorageError, match="cannot publish"):
-        directory.publish("a", "b")
-    monkeypatch.setattr(os, "stat", fail)
-    with pytest.raises(StorageError, match="cannot look up"):
-        directory.exists("a")
+
+def test_an_empty_file_is_content_too(directory):
+    with directory.create("claims/1", durable=False):
+        pass
+    with pytest.raises(FileExistsError), directory.create("claims/1", durable=False):
+        pass
+    assert directory.read("claims/1") == b""
+    assert directory.status("claims/1").size_bytes == 0

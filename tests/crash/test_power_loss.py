@@ -1,0 +1,145 @@
+"""Power losses at any moment of any operation: what was acknowledged is there, nothing torn."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from campaigns import report, size
+from operations import KINDS, Operations, State, go_on, held, make_index
+from simulated_directory import Shelf, SimulatedDirectory
+from simulated_disk import Disk, PowerLoss
+
+from weft.engine.errors import IndexNotFoundError, WeftError
+from weft.engine.storage.layout import generations
+from weft.engine.storage.reader import Reader
+from weft.engine.storage.writer import Writer
+
+LOSSES = size(500, 20_000)
+LOSSES_PER_HISTORY = 100
+OPERATIONS_PER_HISTORY = 10
+
+
+@dataclass
+class History:
+    """What was done to one disk.
+
+    Args:
+        directory: on the disk.
+        moments: of the disk's journal at which each operation was acknowledged.
+        states: what the index holds from each of these moments on.
+        names: of the operations.
+    """
+
+    directory: SimulatedDirectory
+    moments: list[int] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    def acknowledge(self, name: str, state: State) -> None:
+        self.moments.append(len(self.directory.disk))
+        self.states.append(state)
+        self.names.append(name)
+
+    def at(self, moment: int) -> tuple[str, list[State]]:
+        """The operation under way when the power fails, and what the index may hold.
+
+        Nothing at all is among that before the making of the index is acknowledged.
+        """
+        done = sum(acknowledged <= moment for acknowledged in self.moments)
+        if done == 0:
+            return "create", [None, {}]
+        if self.moments[done - 1] == moment:
+            return "nothing", self.states[done - 1 : done]
+        return self.names[done], self.states[done - 1 : done + 1]
+
+    def moment(self, random: Random) -> int:
+        """A moment in some operation, or right after it; long operations count no more."""
+        number = random.randrange(len(self.moments))
+        first = self.directory.disk.start if number == 0 else self.moments[number - 1]
+        return random.randint(first, self.moments[number])
+
+
+def make_history(random: Random, directory: SimulatedDirectory) -> History:
+    """Operations one after the other, by writers that come and go."""
+    history = History(directory)
+    make_index(directory, coded=random.random() < 0.7)
+    history.acknowledge("create", {})
+    operations = Operations(random)
+    writer = Writer(directory)
+    for _ in range(OPERATIONS_PER_HISTORY):
+        operation = operations.next()
+        history.acknowledge(operation.perform(writer), operation.after)
+        directory.disk.advance(random.choice([0, 60, 7200, 2 * 86400]))
+        if random.random() < 0.2:
+            writer.close()
+            writer = Writer(directory)
+    writer.close()
+    return history
+
+
+def survive(disk: Disk, shelf: Shelf, allowed: list[State], random: Random) -> None:
+    """Open what a power loss has left, and go on working."""
+    directory = SimulatedDirectory(disk, shelf)
+    if None in allowed and not generations(directory):
+        with pytest.raises(IndexNotFoundError):
+            Reader(directory)
+        make_index(directory, coded=False)
+    found = held(directory)
+    assert found in allowed
+    moment = len(disk)
+    expected = go_on(directory, found, tidy=random.random() < 0.1)
+    if random.random() < 0.1:
+        # The power fails again while, or after, the new writer works.
+        moment = random.choice([random.randint(moment, len(disk)), len(disk)])
+        again = PowerLoss(disk).at(moment, random)
+        ends = [expected] if moment == len(disk) else [found, expected]
+        assert held(SimulatedDirectory(again, shelf)) in ends
+
+
+def lose(history: History, moments: list[int], random: Random, counts: Counter) -> None:
+    loss = PowerLoss(history.directory.disk)
+    for moment in sorted(moments):
+        name, allowed = history.at(moment)
+        disk = loss.at(moment, random)
+        try:
+            survive(disk, history.directory.shelf, allowed, random)
+        except (AssertionError, WeftError, OSError) as error:
+            error.add_note(f"The power failed at moment {moment} of the journal, during {name}.")
+            raise
+        counts[name] += 1
+
+
+def test_power_losses():
+    random = Random(1)
+    counts: Counter[str] = Counter()
+    while counts.total() < LOSSES:
+        history = make_history(random, SimulatedDirectory())
+        moments = [history.moment(random) for _ in range(LOSSES_PER_HISTORY)]
+        lose(history, moments, random, counts)
+    during = [(f"during {name}", count) for name, count in sorted(counts.items())]
+    report("power losses", [("survived", counts.total()), *during])
+    assert set(counts) == {"nothing", "create", "convert", *KINDS}
+
+
+class ForgetsFolders(SimulatedDirectory):
+    """Does not sync names."""
+
+    def sync_folder(self, folder=""):
+        self._make_folders(folder)
+
+
+class ForgetsFiles(SimulatedDirectory):
+    """Does not sync content."""
+
+    def create(self, name, *, durable=True):
+        return super().create(name, durable=False)
+
+
+@pytest.mark.parametrize("broken", [ForgetsFolders, ForgetsFiles])
+def test_a_directory_without_fsync_is_caught(broken):
+    random = Random(2)
+    history = make_history(random, broken())
+    moments = [history.moment(random) for _ in range(LOSSES_PER_HISTORY)]
+    with pytest.raises((AssertionError, WeftError, OSError)):
+        lose(history, moments, random, Counter())

@@ -1,0 +1,153 @@
+"""Operations on an index and what a dictionary says it holds afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from storage_tools import DIM, add, contents, document, make_batch
+
+from weft.engine.documents import Document
+from weft.engine.storage import create_index
+from weft.engine.storage.collection import collect
+from weft.engine.storage.compaction import compact
+from weft.engine.storage.directory import Directory
+from weft.engine.storage.layout import generations
+from weft.engine.storage.manifest import IndexSettings
+from weft.engine.storage.reader import Reader
+from weft.engine.storage.writer import Writer
+
+State = Mapping[str, Document]
+
+KINDS = {"add": 4, "upsert": 4, "delete": 3, "compact": 2, "collect": 1}
+"""Kinds of operations, and how often each is chosen."""
+
+IDS = [f"d{number}" for number in range(12)]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change of an index.
+
+    Args:
+        name: of its kind.
+        run: does it with a writer.
+        after: what the index holds once it was done.
+    """
+
+    name: str
+    run: Callable[[Writer], object]
+    after: State
+
+    def perform(self, writer: Writer) -> str:
+        """Run it; what it was: a compaction that was the first to compress is a conversion."""
+        was_coded = is_coded(writer)
+        self.run(writer)
+        converted = self.name == "compact" and not was_coded and is_coded(writer)
+        return "convert" if converted else self.name
+
+
+class Operations:
+    """Makes operations at random, each one starting from the state the last one has left.
+
+    Args:
+        random: chooses kinds and documents.
+        state: of the index before the first one.
+    """
+
+    def __init__(self, random: Random, state: State | None = None) -> None:
+        self._random = random
+        self._version = 0
+        self.state: State = {} if state is None else state
+
+    def next(self, name: str | None = None) -> Operation:
+        """An operation, of a kind that is chosen at random unless it is named."""
+        chosen = name or self._random.choices(list(KINDS), list(KINDS.values()))[0]
+        operation = getattr(self, f"_{chosen}")()
+        self.state = operation.after
+        return operation
+
+    def _new_documents(self, ids: list[str]) -> list[Document]:
+        self._version += 1
+        return [document(id, self._version) for id in ids]
+
+    def _add(self) -> Operation:
+        absent = [id for id in IDS if id not in self.state] or [f"new{self._version}"]
+        count = self._random.randint(1, min(4, len(absent)))
+        added = self._new_documents(self._random.sample(absent, count))
+        after = dict(self.state) | {d.id: d for d in added}
+        return Operation("add", lambda writer: add(writer, added), after)
+
+    def _upsert(self) -> Operation:
+        """Two segments and a deletion in one commit."""
+        *changed, deleted = self._random.sample(IDS, 4)
+        new = self._new_documents(changed)
+        after = dict(self.state) | {d.id: d for d in new}
+        after.pop(deleted, None)
+
+        def run(writer: Writer) -> None:
+            staged = [writer.stage(make_batch(part)) for part in (new[:2], new[2:])]
+            writer.commit(staged, delete=[deleted], replace=True)
+
+        return Operation("upsert", run, after)
+
+    def _delete(self) -> Operation:
+        ids = self._random.sample(IDS, 3)
+        after = {id: d for id, d in self.state.items() if id not in ids}
+        return Operation("delete", lambda writer: writer.commit([], delete=ids), after)
+
+    def _compact(self) -> Operation:
+        return Operation("compact", compact, self.state)
+
+    def _collect(self) -> Operation:
+        grace = self._random.choice([0.0, 3600.0])
+        return Operation(
+            "collect", lambda writer: writer.collect(superseded_seconds=grace), self.state
+        )
+
+
+def is_coded(writer: Writer) -> bool:
+    """Whether the index has a coded segment."""
+    with writer.snapshot() as snapshot:
+        return any(segment.kind == "coded" for segment in snapshot.segments)
+
+
+def make_index(directory: Directory, *, coded: bool) -> None:
+    """An empty index; a coded one trains its codec with the first compaction."""
+    below = 20 if coded else 10**9
+    settings = IndexSettings(bits=8, flat_below_tokens=below)
+    create_index(directory, dim=DIM, encoder=None, settings=settings)
+
+
+def held(directory: Directory) -> dict[str, Document]:
+    """Every document of the newest generation, all of it checked against the oracle."""
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        return contents(snapshot)
+
+
+def go_on(directory: Directory, state: State, *, tidy: bool) -> dict[str, Document]:
+    """A new writer works on what was found, and what it says is there.
+
+    Args:
+        directory: of the index.
+        state: what the index holds.
+        tidy: also compact and collect, after which no file is left that is not needed.
+    """
+    later = document("later", len(state))
+    expected = dict(state) | {"later": later}
+    with Writer(directory) as writer:
+        add(writer, [later], replace=True)
+        if tidy:
+            compact(writer)
+            # Twice, since a manifest's removal is a change of the temporary file it was once.
+            for _ in range(2):
+                collect(directory, superseded_seconds=0, staged_seconds=0, pin_seconds=0)
+        with writer.snapshot() as snapshot:
+            assert contents(snapshot) == expected
+            named = {ref.id for ref in snapshot.manifest.segments}
+    if tidy:
+        assert len(generations(directory)) == 1
+        assert set(directory.list("segments")) == named
+        assert not [name for name in directory.list() if name.startswith("tmp.")]
+    return expected
