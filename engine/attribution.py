@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codec import Codec
 from .encoder.base import Token
 from .errors import CorruptIndexError
 from .identity import EncoderSlot
 from .search.explain import Explanation, explain
+from .search.segments import refusals_of
 from .storage.segment import SegmentView
 
 FloatArray = NDArray[np.float32]
@@ -23,7 +23,6 @@ def explain_document(
     vectors: FloatArray,
     segment: SegmentView,
     docno: int,
-    codec: Codec | None,
     encoder: EncoderSlot,
 ) -> Explanation:
     """Match query tokens with those of the document's best passage.
@@ -33,7 +32,6 @@ def explain_document(
         vectors: float32 [nq, dim], the query's.
         segment: holds the document.
         docno: its number there.
-        codec: of the segment, where it is coded.
         encoder: names the tokens, where the index has one.
 
     Returns:
@@ -41,7 +39,7 @@ def explain_document(
         named by their row, with an empty span.
     """
     pids = np.flatnonzero(segment.passage_document == docno)
-    passages = [_passage_vectors(segment, int(pid), codec) for pid in pids]
+    passages = [_passage_vectors(segment, int(pid)) for pid in pids]
     scores = [float((vectors @ passage.T).max(axis=1).sum()) for passage in passages]
     best = int(np.argmax(scores))
     spans, _ = segment.passages.spans(pids[best : best + 1].astype(np.uint32))
@@ -52,19 +50,20 @@ def explain_document(
     return explain(query_tokens, vectors, passage_tokens, passages[best])
 
 
-def _passage_vectors(segment: SegmentView, pid: int, codec: Codec | None) -> FloatArray:
+def _passage_vectors(segment: SegmentView, pid: int) -> FloatArray:
     rows = slice(int(segment.offsets[pid]), int(segment.offsets[pid + 1]))
     start, end = np.array([rows.start]), np.array([rows.stop])
     if segment.kind == "flat":
         segment.touch("embeddings", start, end)
         return segment.embeddings[rows].astype(np.float32)
-    if codec is None:
+    if segment.codec is None:
         raise CorruptIndexError(f"Segment {segment.id} is compressed but the index has no codec.")
     for name in ("codes", "residuals", "inverse_norms"):
         segment.touch(name, start, end)
-    return codec.decompress(
-        segment.codes[rows], segment.residuals[rows], segment.inverse_norms[rows]
-    )
+    with refusals_of(segment):
+        return segment.codec.decompress(
+            segment.codes[rows], segment.residuals[rows], segment.inverse_norms[rows]
+        )
 
 
 def _query_tokens(query: str | NDArray[Any], n: int, encoder: EncoderSlot) -> Sequence[Token]:

@@ -70,6 +70,12 @@ def check_query_embeddings(array: object, dim: int) -> NDArray[np.float32]:
             f"The query has {values.shape[0]:,} vectors; at most "
             f"{limits.MAX_QUERY_EMBEDDINGS:,} are allowed."
         )
+    norms = np.linalg.norm(values.astype(np.float64), axis=1)
+    if norms.max() > limits.MAX_QUERY_NORM:
+        raise InvalidQueryError(
+            f"The query's row {int(norms.argmax())} has length {norms.max():.4g}, with which "
+            "scores leave float32: divide each row by its L2 norm."
+        )
     return np.ascontiguousarray(values, dtype=np.float32)
 
 

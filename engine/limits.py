@@ -22,6 +22,9 @@ MAX_DIM: Final = 4096
 MAX_QUERY_EMBEDDINGS: Final = 4096
 """Vectors of one query."""
 
+MAX_QUERY_NORM: Final = 10**18
+"""Length of one query vector: beyond it scores could leave float32."""
+
 MAX_QUERY_CHARACTERS: Final = 100_000
 """Length of one query text before tokenisation."""
 

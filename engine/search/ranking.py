@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import kernels
-from .segments import SearchableSegment
+from .segments import SearchableSegment, refusals_of
 
 MAX_TIES: Final = 1024
 """Passages as good as the last one that are handed on, so that the caller can order ties."""
@@ -54,6 +54,16 @@ def scored(segment: int, pids: NDArray[np.uint32], scores: NDArray[np.float32]) 
     return Ranking(np.full(len(pids), segment, dtype=np.int32), pids, scores)
 
 
+def top(scores: NDArray[np.float32], n: int) -> NDArray[np.uint32]:
+    """The rows of the n highest scores, best first, the lower row first in a tie.
+
+    Raises:
+        CorruptIndexError: a score is NaN, which sound embeddings and queries cannot give.
+    """
+    with refusals_of("A passage's embeddings"):
+        return kernels.topk(scores, n)
+
+
 def best(passages: Ranking, n: int) -> Ranking:
     """The n best, best first, and up to `MAX_TIES` more that score the same as the last.
 
@@ -63,10 +73,10 @@ def best(passages: Ranking, n: int) -> Ranking:
     """
     if len(passages) == 0:
         return passages
-    last = passages.score[kernels.topk(passages.score, n)[-1]]
+    last = passages.score[top(passages.score, n)[-1]]
     rows = np.flatnonzero(passages.score >= last)
     if len(rows) > n + MAX_TIES:
-        return passages.take(kernels.topk(passages.score, n + MAX_TIES))
+        return passages.take(top(passages.score, n + MAX_TIES))
     return passages.take(rows[np.argsort(-passages.score[rows], kind="stable")])
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence, Sized
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..errors import CorruptIndexError
+
+if TYPE_CHECKING:
+    from ..codec import Codec
 
 Mask = NDArray[np.bool_]
 
@@ -38,6 +44,14 @@ class SearchableSegment(Protocol):
     @property
     def dim(self) -> int:
         """Components per embedding."""
+
+    @property
+    def codec(self) -> Codec | None:
+        """What a coded segment is read with, one object for all segments of an epoch."""
+
+    @property
+    def n_centroids(self) -> int:
+        """Centroids that a coded segment was made with: the first of its codec's."""
 
     @property
     def n_passages(self) -> int:
@@ -85,6 +99,25 @@ class SearchableSegment(Protocol):
 
     def touch(self, name: str, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         """Verify the checksums of the rows [start, end) of an array, unless done before."""
+
+
+@contextmanager
+def refusals_of(where: object) -> Iterator[None]:
+    """Turn what a kernel refuses of stored arrays into an error of the index.
+
+    Checksums tell that bytes are those that were written, not that whoever wrote them meant
+    well: kernels find codes, pids and scores that cannot be while they walk the arrays.
+
+    Args:
+        where: names the segment, or what else was read.
+
+    Raises:
+        CorruptIndexError: a value in an array is out of range.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise CorruptIndexError(f"{where}: {error}: restore the index from a copy.") from error
 
 
 def wanted_passages(
