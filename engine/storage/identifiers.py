@@ -108,7 +108,6 @@ class IdTable:
         self.hashes: U64 = tensors["id_hashes"]
         self.docnos: U32 = tensors["id_docnos"]
         self._bloom = tensors["id_bloom"]
-        self._name = name
         problem = self._find_problem()
         if problem:
             raise CorruptIndexError(f"{name}: {problem}.")

@@ -37,8 +37,8 @@ def test_colliding_hashes(monkeypatch):
 def test_few_unknown_ids_pass_the_filter():
     table = IdTable(id_tensors([f"known {n}" for n in range(5000)]), "file")
     unknown = IdQuery([f"unknown {n}" for n in range(5000)])
-    assert table._may_hold(unknown.hashes).mean() < 0.02
-    assert table._may_hold(IdQuery([f"known {n}" for n in range(5000)]).hashes).all()
+    assert table.may_hold(unknown.hashes).mean() < 0.02
+    assert table.may_hold(IdQuery([f"known {n}" for n in range(5000)]).hashes).all()
 
 
 def test_lone_surrogates():
