@@ -62,7 +62,7 @@ class IndexView(Closing):
 
     @property
     def codec(self) -> Codec | None:
-        """The codec of the coded segments; None while the index is flat."""
+        """The codec that new segments are made with; None while the index is flat."""
         return self._snapshot.codec
 
     @property
@@ -160,7 +160,7 @@ class IndexView(Closing):
     def _search(
         self, vectors: FloatArray, plan: SearchPlan, allowed: list[Mask | None] | None
     ) -> list[Hit]:
-        ranking = rank(vectors, self.segments, self.codec, plan, allowed)
+        ranking = rank(vectors, self.segments, plan, allowed)
         return make_hits(ranking, self.segments, plan.k)
 
     def _vectors(self, queries: Sequence[Query]) -> list[FloatArray]:
@@ -191,7 +191,7 @@ class IndexView(Closing):
                 f"No document has the id {id!r}: take it from a search's hit."
             )
         segment = self.segments[place[0]]
-        return explain_document(query, vectors, segment, place[1], self.codec, self._encoder)
+        return explain_document(query, vectors, segment, place[1], self._encoder)
 
     def close(self) -> None:
         """Let go of the generation."""

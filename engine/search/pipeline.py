@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from ... import kernels
 from .. import limits
-from ..codec import Codec
 from ..errors import CorruptIndexError, DimensionMismatchError, InvalidQueryError
 from .plan import SearchPlan
 from .ranking import Ranking, best, best_documents, concatenate, scored
-from .segments import Mask, SearchableSegment, wanted_passages
+from .segments import Mask, SearchableSegment, refusals_of, wanted_passages
 from .shortlist import CodedPool, all_pids
 
 FloatArray = NDArray[np.float32]
@@ -22,21 +21,21 @@ FloatArray = NDArray[np.float32]
 def rank(
     query: FloatArray,
     segments: Sequence[SearchableSegment],
-    codec: Codec | None,
     plan: SearchPlan,
     allowed: Sequence[Mask | None] | None = None,
 ) -> Ranking:
     """Find the k best documents or passages for a query.
 
-    Flat segments are scored exactly. Coded ones go through the four PLAID stages as one pool,
-    or, where `plan.exact` is set or no more than `plan.ndocs` passages may be found (after
-    tombstones and filter), are all scored on their reconstructed vectors. Where the shortlist
-    yields fewer than k, it is widened until it holds k or everything.
+    Flat segments are scored exactly. Coded ones go through the four PLAID stages, those of each
+    codec as a pool with a shortlist of its own: centroid scores under two codecs cannot be
+    compared, scores on reconstructed vectors can. Where `plan.exact` is set, or no more than
+    `plan.ndocs` passages of a pool may be found (after tombstones and filter), it is scored whole
+    on its reconstructed vectors. Where a shortlist yields fewer than k, it is widened until it
+    holds k or everything.
 
     Args:
         query: float32 [nq, dim], finite.
-        segments: of one snapshot; all coded ones were made with `codec`.
-        codec: None where all segments are flat.
+        segments: of one snapshot.
         plan: from `make_plan`.
         allowed: per segment bool [n_passages] (what a filter lets through) or None for all;
             None lets everything through.
@@ -61,30 +60,28 @@ def rank(
         for number, segment in enumerate(segments)
         if segment.kind == "flat"
     ]
-    coded = {number: s for number, s in enumerate(segments) if s.kind != "flat"}
-    if not coded:
-        return _select(concatenate(flat), segments, plan)[0]
-    pool = _make_pool(coded, wanted, codec, query, plan)
-    return _rank_pool(flat, pool, segments, plan)
+    pools = _make_pools(segments, wanted, query, plan)
+    coded = [_search_pool(pool, segments, plan) for pool in pools]
+    return _select(_merge([*flat, *coded]), segments, plan)[0]
 
 
-def _rank_pool(
-    flat: list[Ranking], pool: CodedPool, segments: Sequence[SearchableSegment], plan: SearchPlan
+def _search_pool(
+    pool: CodedPool, segments: Sequence[SearchableSegment], plan: SearchPlan
 ) -> Ranking:
-    """Score the coded pool, widening the shortlist until it gives what the plan asks for."""
+    """Score a pool's shortlist, widened until it gives what the plan asks for."""
     nprobe, ndocs, n_rescored = plan.nprobe, plan.ndocs, plan.n_rescored
     n_wanted = pool.n_wanted
     while not plan.exact and n_wanted > ndocs:
         passages = pool.rescore(pool.shortlist(nprobe, ndocs, n_rescored))
         if len(passages) == n_wanted or _select(passages, segments, plan)[1]:
-            return _select(_merge(flat, passages), segments, plan)[0]
+            return passages
         nprobe, ndocs, n_rescored = 2 * nprobe, 2 * ndocs, 2 * n_rescored
-    return _select(_merge(flat, pool.everything()), segments, plan)[0]
+    return pool.everything()
 
 
-def _merge(flat: list[Ranking], coded: Ranking) -> Ranking:
+def _merge(parts: list[Ranking]) -> Ranking:
     """All scored passages in the order of segment and pid, which decides between equals."""
-    merged = concatenate([*flat, coded])
+    merged = concatenate(parts)
     return merged.take(np.argsort(merged.segment, kind="stable"))
 
 
@@ -103,25 +100,36 @@ def _score_flat(
     pids = all_pids(segment, wanted)
     starts, ends = segment.offsets[pids], segment.offsets[pids.astype(np.int64) + 1]
     segment.touch("embeddings", starts, ends)
-    scores = kernels.maxsim(query, segment.embeddings, segment.offsets, pids=pids, threads=threads)
+    with refusals_of(segment):
+        scores = kernels.maxsim(
+            query, segment.embeddings, segment.offsets, pids=pids, threads=threads
+        )
     return scored(number, pids, scores)
 
 
-def _make_pool(
-    coded: dict[int, SearchableSegment],
+def _make_pools(
+    segments: Sequence[SearchableSegment],
     wanted: Sequence[Mask | None],
-    codec: Codec | None,
     query: FloatArray,
     plan: SearchPlan,
-) -> CodedPool:
-    if codec is None:
-        raise CorruptIndexError(
-            f"{len(coded)} segments are compressed but the index names no codec: "
-            "restore its manifest from a copy."
-        )
-    scores = kernels.centroid_scores(codec.centroids, query, threads=plan.threads)
-    masks = {number: wanted[number] for number in coded}
-    return CodedPool(coded, masks, codec, query, plan, scores)
+) -> list[CodedPool]:
+    """The coded segments, one pool for each codec that they are read with."""
+    pools: dict[int, CodedPool] = {}
+    for number, segment in enumerate(segments):
+        if segment.kind == "flat":
+            continue
+        codec = segment.codec
+        if codec is None:
+            raise CorruptIndexError(
+                "A segment is compressed but the index names no codec for it: restore its "
+                "manifest from a copy."
+            )
+        if id(codec) not in pools:
+            scores = kernels.centroid_scores(codec.centroids, query, threads=plan.threads)
+            pools[id(codec)] = CodedPool({}, {}, codec, query, plan, scores)
+        pools[id(codec)].segments[number] = segment
+        pools[id(codec)].wanted[number] = wanted[number]
+    return list(pools.values())
 
 
 def _check_query(query: FloatArray, segments: Sequence[SearchableSegment]) -> None:

@@ -1,4 +1,4 @@
-"""The PLAID stages over the coded segments of one codec, as one pool of passages.
+"""The PLAID stages over the coded segments of one epoch, as one pool of passages.
 
 Kernels work segment by segment; the cuts between the stages are made over all segments, since
 scores under one codec are comparable. Source: Santhanam et al. 2022 (PLAID), section 4.
@@ -6,7 +6,6 @@ scores under one codec are comparable. Source: Santhanam et al. 2022 (PLAID), se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from ... import kernels
 from ..codec import Codec
 from .plan import SearchPlan
-from .ranking import Ranking, concatenate, scored
-from .segments import Mask, SearchableSegment
+from .ranking import Ranking, concatenate, scored, top
+from .segments import Mask, SearchableSegment, refusals_of
 
 FloatArray = NDArray[np.float32]
 Pids = NDArray[np.uint32]
@@ -29,14 +28,15 @@ class CodedPool:
     Args:
         segments: by their position in the list that is searched.
         wanted: per position bool [n_passages], or None where every passage may be found.
-        codec: of all these segments.
+        codec: that all these segments are read with: their own, or one whose first centroids are
+            theirs.
         query: float32 [nq, dim].
         plan: nprobe, threshold and threads; ndocs and nprobe may be overridden per call.
         scores: float32 [K, nq], centroids times query.
     """
 
-    segments: Mapping[int, SearchableSegment]
-    wanted: Mapping[int, Mask | None]
+    segments: dict[int, SearchableSegment]
+    wanted: dict[int, Mask | None]
     codec: Codec
     query: FloatArray
     plan: SearchPlan
@@ -71,13 +71,21 @@ class CodedPool:
         return _keep(self.interact(pool, None), n_rescored)
 
     def candidates(self, nprobe: int) -> Ranking:
-        """Stage 1: all passages in the inverted lists of each query vector's best centroids."""
-        probes = np.unique(kernels.top_centroids(self.scores, nprobe))
-        if len(probes) == self.codec.n_centroids:
-            found = {number: self._all_pids(number) for number in self.segments}
-        else:
-            found = {number: self._probe(number, probes) for number in self.segments}
-        return concatenate([scored(n, p, _zeros(p)) for n, p in found.items()])
+        """Stage 1: all passages in the inverted lists of each query vector's best centroids.
+
+        The best are those among the centroids that a segment was made with: appended ones would
+        take the place of those that its passages stand by.
+        """
+        probes: dict[int, Pids] = {}
+        parts = []
+        for number, segment in self.segments.items():
+            n_centroids = segment.n_centroids
+            if n_centroids not in probes:
+                scores = self.scores[:n_centroids]
+                probes[n_centroids] = np.unique(kernels.top_centroids(scores, nprobe))
+            pids = self._probe(number, probes[n_centroids])
+            parts.append(scored(number, pids, _zeros(pids)))
+        return concatenate(parts)
 
     def interact(self, pool: Ranking, threshold: float | None) -> Ranking:
         """Stages 2 and 3: MaxSim with each token's vector replaced by its centroid."""
@@ -85,8 +93,8 @@ class CodedPool:
         for number, pids in self._by_segment(pool):
             segment = self.segments[number]
             _touch(segment, pids, "codes")
-            parts.append(
-                kernels.centroid_interaction(
+            with refusals_of(segment):
+                scores = kernels.centroid_interaction(
                     self.scores,
                     segment.codes,
                     segment.offsets,
@@ -94,7 +102,7 @@ class CodedPool:
                     threshold=threshold,
                     threads=self.plan.threads,
                 )
-            )
+            parts.append(scores)
         return _rescored(pool, parts)
 
     def rescore(self, pool: Ranking) -> Ranking:
@@ -103,8 +111,8 @@ class CodedPool:
         for number, pids in self._by_segment(pool):
             segment = self.segments[number]
             _touch(segment, pids, "codes", "residuals", "inverse_norms")
-            parts.append(
-                kernels.maxsim_residual(
+            with refusals_of(segment):
+                scores = kernels.maxsim_residual(
                     self.query,
                     self.scores,
                     segment.codes,
@@ -116,7 +124,7 @@ class CodedPool:
                     pids=pids,
                     threads=self.plan.threads,
                 )
-            )
+            parts.append(scores)
         return _rescored(pool, parts)
 
     def _all_pids(self, number: int) -> Pids:
@@ -124,15 +132,18 @@ class CodedPool:
 
     def _probe(self, number: int, probes: Pids) -> Pids:
         segment = self.segments[number]
+        if len(probes) == segment.n_centroids:
+            return self._all_pids(number)
         _touch_lists(segment, probes)
-        return kernels.candidates(
-            probes,
-            segment.ivf_centroids,
-            segment.ivf_offsets,
-            segment.ivf_pids,
-            segment.n_passages,
-            allowed=self.wanted[number],
-        )
+        with refusals_of(segment):
+            return kernels.candidates(
+                probes,
+                segment.ivf_centroids,
+                segment.ivf_offsets,
+                segment.ivf_pids,
+                segment.n_passages,
+                allowed=self.wanted[number],
+            )
 
     def _by_segment(self, pool: Ranking) -> list[tuple[int, Pids]]:
         """The pool's pids per segment; pools are ordered by segment, then by pid."""
@@ -169,7 +180,7 @@ def _keep(pool: Ranking, n: int) -> Ranking:
     """The n best, back in the order of segment and pid, which also decides between equals."""
     if len(pool) <= n:
         return pool
-    return pool.take(np.sort(kernels.topk(pool.score, n)))
+    return pool.take(np.sort(top(pool.score, n)))
 
 
 def _touch(segment: SearchableSegment, pids: Pids, *names: str) -> None:

@@ -88,7 +88,10 @@ class SegmentPool:
                 files = self._acquire(ref, manifest)
                 opened.append(ref)
                 alive = self._alive_documents(ref, manifest.tombstones, tombstones)
-                views.append(SegmentView(files, alive))
+                read_with = manifest.codec_of(ref)
+                views.append(
+                    SegmentView(files, alive, None if read_with is None else codecs[read_with.id])
+                )
         except BaseException:
             self.release(opened)
             raise

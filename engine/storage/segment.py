@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codec import Codec
 from .manifest import CODED
 from .passages import PassageStore
 from .segment_files import SegmentFiles
@@ -23,11 +24,15 @@ class SegmentView:
     Args:
         files: the open files, shared by all generations that name the segment.
         alive_documents: bool [n_documents]; None where all are alive.
+        codec: that a coded segment is read with; None for a flat one.
 
     Attributes:
         id: the segment's folder.
         kind: "flat" (embeddings) or "coded" (codes, residuals, inverse_norms, ivf_*).
-        codec_id: of a coded segment, else None.
+        codec: that a coded segment is read with: its own, or one whose first centroids are those
+            of its own; None for a flat one.
+        codec_id: of the codec that a coded segment was made with, else None.
+        n_centroids: of that codec, else 0.
         n_passages, n_documents, n_tokens: dead ones included.
         dim: components per embedding.
         doclens: uint32 [n_passages].
@@ -52,11 +57,15 @@ class SegmentView:
     ivf_pids: NDArray[np.uint32]
 
     def __init__(
-        self, files: SegmentFiles, alive_documents: NDArray[np.bool_] | None = None
+        self,
+        files: SegmentFiles,
+        alive_documents: NDArray[np.bool_] | None = None,
+        codec: Codec | None = None,
     ) -> None:
         ref = files.ref
         self.files = files
-        self.id, self.kind, self.codec_id = ref.id, ref.kind, ref.codec
+        self.id, self.kind, self.codec = ref.id, ref.kind, codec
+        self.codec_id, self.n_centroids = ref.codec, ref.n_centroids
         self.n_passages, self.n_documents = ref.n_passages, ref.n_documents
         self.n_tokens, self.dim = ref.n_tokens, files.dim
         self.doclens: NDArray[np.uint32] = files.doclens

@@ -50,10 +50,6 @@ class World:
         self.oracle = NumpyPlaid(self.coder, self.passages)
         self.alive = rng.random(n) > 0.1
         self.cuts = [0, 200, 201, n]
-        self.segments = [
-            self.segment(*cut, sparse=bool(i % 2))
-            for i, cut in enumerate(zip(self.cuts, self.cuts[1:], strict=False))
-        ]
         self.codec = Codec(
             self.centroids,
             self.coder.cutoffs,
@@ -61,6 +57,10 @@ class World:
             np.array([0.4, 1.6], dtype=np.float32),
             bits,
         )
+        self.segments = [
+            self.segment(*cut, sparse=bool(i % 2))
+            for i, cut in enumerate(zip(self.cuts, self.cuts[1:], strict=False))
+        ]
 
     def vectors(self, n):
         rows = self.rng.normal(size=(n, DIM))
@@ -81,6 +81,7 @@ class World:
             len(self.centroids),
             sparse,
             alive=self.alive[low:high].copy(),
+            codec=self.codec,
         )
 
     def names(self, ranking):
@@ -123,7 +124,7 @@ def test_top_100_is_that_of_the_definitions(world, target, setting):
         for n_tokens in (1, 7, 32):
             query = world.vectors(n_tokens)
             expected = oracle_search(world, query, alive, plan)
-            ranking = rank(query, world.segments, world.codec, plan, None)
+            ranking = rank(query, world.segments, plan, None)
             same_top(world.names(ranking), ranking.score.tolist(), expected, plan.k)
 
 
@@ -156,7 +157,7 @@ def test_filters_narrow_the_pool_before_it_is_scored(world, target):
             )
             names = np.flatnonzero(world.alive & allowed).tolist()
             expected = oracle_search(world, query, names, plan)
-            ranking = rank(query, world.segments, world.codec, plan, world.masks(allowed))
+            ranking = rank(query, world.segments, plan, world.masks(allowed))
             same_top(world.names(ranking), ranking.score.tolist(), expected, plan.k)
 
 
@@ -166,7 +167,7 @@ def test_exact_scores_all_that_live(world, target):
     names = np.flatnonzero(world.alive).tolist()
     with kernels.use_target(target):
         plan = make_plan(1000, exact=True, group_by="passage")
-        ranking = rank(query, world.segments, world.codec, plan, None)
+        ranking = rank(query, world.segments, plan, None)
     assert sorted(world.names(ranking)) == names
     same_top(
         world.names(ranking), ranking.score.tolist(), world.oracle.exact(query, names), len(names)
@@ -176,7 +177,7 @@ def test_exact_scores_all_that_live(world, target):
 def test_threads_and_repetition_change_nothing(world):
     query = world.vectors(16)
     results = [
-        rank(query, world.segments, world.codec, make_plan(50, ndocs=300, threads=threads), None)
+        rank(query, world.segments, make_plan(50, ndocs=300, threads=threads), None)
         for threads in (1, 2, 2)
     ]
     for other in results[1:]:

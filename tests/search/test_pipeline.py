@@ -40,6 +40,7 @@ def coded(codec, passages, sparse=True, **more):
         codec.dim,
         codec.n_centroids,
         sparse,
+        codec=codec,
         **more,
     )
 
@@ -63,13 +64,13 @@ def test_flat_and_coded_segments_share_one_ranking(codec):
     for seed in range(5):
         query = unit(6, 100 + seed)
         order, scores = brute_force(query, parts)
-        ranking = rank(query, segments, codec, make_plan(91, group_by="passage"))
+        ranking = rank(query, segments, make_plan(91, group_by="passage"))
         assert sorted(found(ranking)) == sorted(order)
         np.testing.assert_allclose(
             ranking.score, [scores[name] for name in found(ranking)], atol=0.1
         )
         assert (np.diff(ranking.score) <= 0).all()
-        best = rank(query, segments, codec, make_plan(5, group_by="passage"))
+        best = rank(query, segments, make_plan(5, group_by="passage"))
         assert found(best) == found(ranking)[:5]
 
 
@@ -77,7 +78,7 @@ def test_two_of_two(codec):
     away = np.eye(DIM, dtype=np.float32)
     segments = [coded(codec, [away[:1]]), coded(codec, [away[1:2]])]
     for parameters in ({}, NARROW, {**NARROW, "ndocs": 1}):
-        ranking = rank(-away[:1], segments, codec, make_plan(2, **parameters))
+        ranking = rank(-away[:1], segments, make_plan(2, **parameters))
         assert sorted(found(ranking)) == [(0, 0), (1, 0)]
 
 
@@ -85,7 +86,7 @@ def test_two_of_two(codec):
 def test_a_narrow_shortlist_is_widened_to_k(codec, k):
     segments = [coded(codec, passages_of(120, 4)), coded(codec, passages_of(80, 5))]
     plan = make_plan(k, **NARROW, group_by="passage")
-    ranking = rank(unit(3, 6), segments, codec, plan)
+    ranking = rank(unit(3, 6), segments, plan)
     assert len(set(found(ranking))) == len(ranking) == min(k, 200)
 
 
@@ -93,7 +94,7 @@ def test_pruned_passages_only_fill_up(codec):
     """With a threshold that nothing reaches, every approximate score is -inf."""
     parts = [passages_of(100, 8)]
     plan = make_plan(10, nprobe=64, centroid_score_threshold=5.0, ndocs=60, group_by="passage")
-    ranking = rank(unit(4, 9), [coded(codec, parts[0])], codec, plan)
+    ranking = rank(unit(4, 9), [coded(codec, parts[0])], plan)
     assert len(ranking) == 10
     assert np.isfinite(ranking.score).all()
 
@@ -104,7 +105,7 @@ def test_negative_matches_count(codec):
     query = 10 * query / np.linalg.norm(query)
     lonely = [np.ascontiguousarray(passage[:1]) for passage in passages]
     for segment in (flat_segment(lonely), coded(codec, lonely)):
-        ranking = rank(query, [segment], codec, make_plan(30, group_by="passage"))
+        ranking = rank(query, [segment], make_plan(30, group_by="passage"))
         _, scores = brute_force(query, [lonely])
         assert min(scores.values()) < 0
         np.testing.assert_allclose(
@@ -121,16 +122,16 @@ def test_a_document_is_found_once_by_its_best_passage(codec):
         coded(codec, passages, passage_document=owner),
     ):
         query = unit(5, 12)
-        whole = rank(query, [segment], codec, make_plan(60, group_by="passage"))
+        whole = rank(query, [segment], make_plan(60, group_by="passage"))
         wanted = {}
         for (_, pid), score in zip(found(whole), whole.score.tolist(), strict=True):
             wanted.setdefault(int(owner[pid]), (pid, score))
-        ranking = rank(query, [segment], codec, make_plan(20))
+        ranking = rank(query, [segment], make_plan(20))
         got = {
             int(owner[p]): (p, s) for (_, p), s in zip(found(ranking), ranking.score, strict=True)
         }
         assert got == wanted
-        few = rank(query, [segment], codec, make_plan(4))
+        few = rank(query, [segment], make_plan(4))
         assert found(few) == found(ranking)[:4]
 
 
@@ -142,7 +143,7 @@ def test_one_document_does_not_crowd_out_the_others(codec):
     far = passages_of(40, 14)
     owner = np.concatenate((np.zeros(300, dtype=int), 1 + np.arange(40)))
     segment = coded(codec, near + far, passage_document=owner)
-    ranking = rank(query, [segment], codec, make_plan(10, **NARROW))
+    ranking = rank(query, [segment], make_plan(10, **NARROW))
     assert len({int(owner[pid]) for _, pid in found(ranking)}) == len(ranking) == 10
     assert found(ranking)[0][1] < 300
 
@@ -151,7 +152,7 @@ def test_equal_scores_come_by_segment_and_pid_and_none_is_cut_off(codec):
     row = unit(1, 15)
     for make in (flat_segment, lambda passages: coded(codec, passages)):
         segments = [make([row] * 3), make([unit(1, 16), row])]
-        ranking = rank(row, segments, codec, make_plan(2, group_by="passage"))
+        ranking = rank(row, segments, make_plan(2, group_by="passage"))
         assert found(ranking) == [(0, 0), (0, 1), (0, 2), (1, 1)]
 
 
@@ -159,7 +160,7 @@ def test_ties_are_handed_on_up_to_a_bound():
     row = unit(1, 17)
     segment = flat_segment([row] * (MAX_TIES + 500))
     for grouping in ("passage", "document"):
-        ranking = rank(row, [segment], None, make_plan(10, group_by=grouping))
+        ranking = rank(row, [segment], make_plan(10, group_by=grouping))
         assert found(ranking) == [(0, pid) for pid in range(10 + MAX_TIES)]
 
 
@@ -171,9 +172,9 @@ def test_only_what_lives_and_is_allowed_is_found(codec):
     wanted = {(0, p) for p in np.flatnonzero(alive)} | {(1, p) for p in np.flatnonzero(allowed)}
     for parameters in ({}, NARROW, {"exact": True}):
         plan = make_plan(500, **parameters, group_by="passage")
-        ranking = rank(unit(4, 21), segments, codec, plan, [None, allowed])
+        ranking = rank(unit(4, 21), segments, plan, [None, allowed])
         assert set(found(ranking)) == wanted
-        ranking = rank(unit(4, 21), segments, codec, plan, [allowed_none(90), allowed_none(70)])
+        ranking = rank(unit(4, 21), segments, plan, [allowed_none(90), allowed_none(70)])
         assert len(ranking) == 0
 
 
@@ -189,7 +190,7 @@ def test_a_filter_that_leaves_few_is_answered_exhaustively(codec):
     allowed = np.zeros(400, dtype=bool)
     allowed[[pid for _, pid in order[-8:]]] = True
     plan = make_plan(5, **NARROW, group_by="passage")
-    ranking = rank(query, [coded(codec, passages)], codec, plan, [allowed])
+    ranking = rank(query, [coded(codec, passages)], plan, [allowed])
     np.testing.assert_allclose(ranking.score, [scores[name] for name in order[-8:-3]], atol=0.05)
 
 
@@ -204,15 +205,15 @@ def test_rows_are_verified_before_they_are_read(codec, parameters):
     for segment in known:
         for name, array in segment.true.items():
             setattr(segment, name, array)
-    a, b = (rank(query, segments, codec, plan) for segments in (fresh, known))
+    a, b = (rank(query, segments, plan) for segments in (fresh, known))
     assert found(a) == found(b)
     assert a.score.tobytes() == b.score.tobytes()
 
 
 def test_nothing_to_search_gives_nothing():
-    assert len(rank(unit(2), [], None, make_plan())) == 0
+    assert len(rank(unit(2), [], make_plan())) == 0
     segment = flat_segment(passages_of(3), alive=np.zeros(3, dtype=bool))
-    assert len(rank(unit(2), [segment], None, make_plan())) == 0
+    assert len(rank(unit(2), [segment], make_plan())) == 0
 
 
 @pytest.mark.parametrize(
@@ -228,9 +229,11 @@ def test_nothing_to_search_gives_nothing():
 )
 def test_unusable_queries_are_refused(query, error):
     with pytest.raises(error):
-        rank(query, [flat_segment(passages_of(3))], None, make_plan())
+        rank(query, [flat_segment(passages_of(3))], make_plan())
 
 
 def test_coded_segments_without_a_codec_are_damage(codec):
+    segment = coded(codec, passages_of(3))
+    segment.codec = None
     with pytest.raises(CorruptIndexError, match="codec"):
-        rank(unit(1), [coded(codec, passages_of(3))], None, make_plan())
+        rank(unit(1), [segment], make_plan())

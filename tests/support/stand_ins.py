@@ -8,8 +8,8 @@ LARGE = ("embeddings", "codes", "residuals", "inverse_norms", "ivf_pids")
 class StandInSegment:
     """Large arrays read as garbage until `touch` has been called for their rows."""
 
-    def __init__(self, kind, dim, doclens, passage_document=None, alive=None, **arrays):
-        self.kind, self.dim, self.alive = kind, dim, alive
+    def __init__(self, kind, dim, doclens, passage_document=None, alive=None, codec=None, **arrays):
+        self.kind, self.dim, self.alive, self.codec = kind, dim, alive, codec
         self.n_passages = len(doclens)
         self.offsets = np.concatenate(([0], np.cumsum(doclens))).astype(np.int64)
         if passage_document is None:
@@ -46,6 +46,7 @@ def coded_segment(codes, residuals, inverse_norms, doclens, dim, n_centroids, sp
         codes=codes,
         residuals=residuals,
         inverse_norms=inverse_norms,
+        n_centroids=n_centroids,
         ivf_centroids=np.array(kept, dtype=np.uint32) if sparse else None,
         ivf_offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         ivf_pids=np.array([pid for c in kept for pid in lists[c]], dtype=np.uint32),
