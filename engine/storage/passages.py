@@ -12,29 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..documents import Document
-from ..errors import CorruptIndexError, SnapshotClosedError, StorageError
+from ..errors import CorruptIndexError, SnapshotClosedError
 from . import metadata
 from .connections import Connections
-from .directory import OUT_OF_DESCRIPTORS, Directory
+from .directory import Directory
 from .identifiers import IdQuery, IdTable
 from .passage_rows import make_docnos, make_document, make_spans, row_bytes
-from .passages_connection import connect
+from .passages_connection import connect, translated
 
 ROWS_PER_QUERY: Final = 500
 """Numbers in one `IN (...)`, below the limit on parameters of every SQLite."""
-
-MACHINE_ERRORS: Final = frozenset(
-    {
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    }
-)
-"""Complaints of SQLite that are no fault of the file: no memory, no descriptors, no disk."""
-
 
 @dataclass(frozen=True, slots=True)
 class PassagesFile:
@@ -77,6 +64,11 @@ class PassageStore:
         self._connections = connections
         self._verified = False
         self._closed = False
+
+    @property
+    def name(self) -> str:
+        """Of the SQLite file."""
+        return self._name
 
     @property
     def id_table(self) -> IdTable:
@@ -199,23 +191,7 @@ class PassageStore:
                 if self._closed:
                     self.rest()
         except sqlite3.Error as error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: sqlite3.Error) -> CorruptIndexError | StorageError:
-        """What SQLite says about the file, apart from what it says about the machine."""
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        if code == sqlite3.SQLITE_CANTOPEN:
-            return StorageError(
-                f"{self._name}: SQLite cannot open it now. Check permissions; if too many files "
-                f"are open, {OUT_OF_DESCRIPTORS}."
-            )
-        if code == sqlite3.SQLITE_INTERRUPT:
-            return CorruptIndexError(
-                f"{self._name}: a look-up takes more steps than a file of its length can need."
-            )
-        if code in MACHINE_ERRORS:
-            return StorageError(f"{self._name}: SQLite cannot read it now: {error}.")
-        return CorruptIndexError(f"{self._name}: SQLite cannot read it: {error}.")
+            raise translated(error, self._name) from error
 
     def _connect(self) -> sqlite3.Connection:
         if not self._verified:

@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import CorruptIndexError
+from ..errors import CorruptIndexError, StorageError
+from .directory import OUT_OF_DESCRIPTORS
 from .passages_writer import SCHEMA
 
 MAX_VALUE_BYTES: Final = 16 * 2**20
@@ -41,6 +42,18 @@ LIMITS: Final[Mapping[int, int]] = {
     sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
+
+MACHINE_ERRORS: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""Complaints of SQLite that are no fault of the file: no memory, no descriptors, no disk."""
 
 PRAGMAS: Final = (
     "PRAGMA query_only = ON",
@@ -122,6 +135,23 @@ def connect(path: Path, name: str, size_bytes: int) -> PassagesConnection:
         connection.close()
         raise
     return connection
+
+
+def translated(error: sqlite3.Error, name: str) -> CorruptIndexError | StorageError:
+    """What SQLite says about a file, apart from what it says about the machine."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StorageError(
+            f"{name}: SQLite cannot open it now. Check permissions; if too many files are open, "
+            f"{OUT_OF_DESCRIPTORS}."
+        )
+    if code in MACHINE_ERRORS:
+        return StorageError(f"{name}: SQLite cannot read it now: {error}.")
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return CorruptIndexError(
+            f"{name}: a look-up takes more steps than a file of its length can need."
+        )
+    return CorruptIndexError(f"{name}: SQLite cannot read it: {error}.")
 
 
 def _require_schema(connection: sqlite3.Connection, name: str) -> None:
