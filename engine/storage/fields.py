@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import reprlib
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -10,6 +12,9 @@ from ..errors import CorruptIndexError
 
 LARGEST: Final = 2**48
 """Above any count, length or number that an index reaches."""
+
+MAX_DEPTH: Final = 32
+"""Levels of an object that is kept as it is."""
 
 T = TypeVar("T")
 
@@ -34,7 +39,9 @@ class Fields:
     def failure(self, key: str, expected: str) -> CorruptIndexError:
         """The error to be raised for a field that is not as expected."""
         found = self._values.get(key, "missing")
-        return CorruptIndexError(f"{self._where}: {key!r} is {found!r:.60}, not {expected}.")
+        return CorruptIndexError(
+            f"{self._where}: {key!r} is {reprlib.repr(found):.60}, not {expected}."
+        )
 
     def integer(self, key: str, low: int = 0, high: int = LARGEST) -> int:
         """A whole number in `[low, high]`."""
@@ -68,10 +75,10 @@ class Fields:
         raise self.failure(key, f"one of {list(choices)}")
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """A JSON object, whatever it holds."""
+        """A JSON object, whatever it holds that JSON can hold again."""
         value = self._values.get(key)
-        if not isinstance(value, dict):
-            raise self.failure(key, "a JSON object")
+        if not isinstance(value, dict) or not _is_plain(value, MAX_DEPTH):
+            raise self.failure(key, f"a JSON object of finite values, {MAX_DEPTH} levels at most")
         return value
 
     def fields(self, key: str) -> Fields:
@@ -111,3 +118,13 @@ def _is_pair(value: Any) -> bool:
         and len(value) == 2
         and all(type(number) is int and 0 <= number <= LARGEST for number in value)
     )
+
+
+def _is_plain(value: Any, levels: int) -> bool:
+    """Whether a parsed value can be written as JSON again: not too deep, all numbers finite."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if not isinstance(value, dict | list):
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_plain(item, levels - 1) for item in items)
