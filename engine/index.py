@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from . import limits
 from .changes import AddResult, Changes, DeleteResult
+from .check import CheckReport, check
 from .closing import Closing
 from .documents import Document, Hit
 from .encoder.base import Encoder
@@ -275,6 +276,10 @@ class Index(Closing):
         """Sizes, segments, codec and reconstruction error of the newest generation."""
         with self.snapshot() as view:
             return index_stats(view)
+
+    def check(self) -> CheckReport:
+        """Verify every byte of the newest generation; see `weft.check`, which opens nothing."""
+        return check(self.path)
 
     def close(self) -> None:
         """Let go of files and pins; the index cannot be used afterwards."""

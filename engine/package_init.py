@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine import errors as errors
+    from .engine.check import check as check
+    from .engine.check import repair as repair
     from .engine.documents import Document as Document
     from .engine.documents import Hit as Hit
     from .engine.documents import Passage as Passage
@@ -30,9 +32,11 @@ _HOMES = {
     "Hit": "weft.engine.documents",
     "Index": "weft.engine.index",
     "Passage": "weft.engine.documents",
+    "check": "weft.engine.check",
     "errors": "weft.engine.errors",
     "info": "weft.engine.info",
     "load_encoder": "weft.engine.encoder",
+    "repair": "weft.engine.check",
 }
 
 __all__ = [
@@ -41,9 +45,11 @@ __all__ = [
     "Index",
     "Passage",
     "__version__",
+    "check",
     "errors",
     "info",
     "load_encoder",
+    "repair",
 ]
 
 __version__ = version("weft")

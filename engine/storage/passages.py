@@ -23,6 +23,7 @@ from .passages_connection import connect, translated
 ROWS_PER_QUERY: Final = 500
 """Numbers in one `IN (...)`, below the limit on parameters of every SQLite."""
 
+
 @dataclass(frozen=True, slots=True)
 class PassagesFile:
     """What the manifest says of a segment's SQLite file: its name, length and rows."""
