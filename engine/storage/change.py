@@ -1,59 +1,27 @@
 """A change: staged documents and deletions, resolved against a generation and made its successor.
 
 A commit that loses against another writer is prepared again on what the other left: ids are
-looked up again, so that the outcome is that of one after the other.
+looked up again, and each operation applies only if it is younger than what is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import CommitConflictError, DuplicateDocumentError
-from .batch import require_distinct
 from .commit import Prepared
 from .directory import Directory
-from .generation import find_alive
 from .identifiers import IdQuery
 from .layout import new_identifier, tombstone_file
-from .manifest import Manifest, SegmentRef, TombstoneRef
+from .manifest import SegmentRef, TombstoneRef
+from .operations import DELETE, Operation, Present, born_dead, effective, look_up
 from .reader import Snapshot
+from .sequences import Applied
+from .staging import StagedSegment
 from .tombstones import Tombstones, merge_tombstones, mergeable_tail
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class StagedSegment:
-    """A segment whose files are durable and which no manifest names yet.
-
-    Args:
-        ref: what the manifest will say of it.
-        ids: of its documents, by docno.
-    """
-
-    ref: SegmentRef
-    ids: tuple[str, ...]
-
-    @property
-    def id(self) -> str:
-        """The segment's folder."""
-        return self.ref.id
-
-    @property
-    def n_documents(self) -> int:
-        """Documents in it."""
-        return self.ref.n_documents
-
-    @property
-    def n_passages(self) -> int:
-        """Passages in it."""
-        return self.ref.n_passages
-
-    @property
-    def n_tokens(self) -> int:
-        """Embeddings in it."""
-        return self.ref.n_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +34,7 @@ class Commit:
         replaced: ids that were, and were replaced.
         deleted: ids that were removed.
         missing: ids to be deleted that were not in the index.
+        superseded: ids of queued changes that came too late: what is there is younger.
     """
 
     generation: int
@@ -73,108 +42,137 @@ class Commit:
     replaced: tuple[str, ...]
     deleted: tuple[str, ...]
     missing: tuple[str, ...]
+    superseded: tuple[str, ...] = ()
 
 
-class Change:
+class Change(ABC):
     """One commit's worth of additions, replacements and deletions.
 
     Args:
         directory: of the index.
         staged: segments to be added.
-        delete: ids to be removed; an id that is staged as well is removed and added.
-        replace_present: staged ids may be in the index already, and replace what is there.
+        delete: ids to be removed.
 
-    Raises:
-        DuplicateDocumentError: an id is staged twice.
+    Attributes:
+        staged: the segments; one may be replaced by another with the same documents.
+        completed: the sequences that are applied once the prepared manifest is published.
+        result: what the change did, after `prepare`.
     """
 
     result: Commit
 
     def __init__(
-        self,
-        directory: Directory,
-        staged: Sequence[StagedSegment],
-        delete: Sequence[str],
-        *,
-        replace_present: bool,
+        self, directory: Directory, staged: Sequence[StagedSegment], delete: Iterable[str]
     ) -> None:
-        self._directory = directory
-        self._staged = staged
-        self._replace_present = replace_present
-        self._delete = list(dict.fromkeys(delete))
-        self._added = [id for segment in staged for id in segment.ids]
-        require_distinct(self._added)
-        self._query = IdQuery(list(dict.fromkeys([*self._added, *self._delete])))
+        self.directory = directory
+        self.staged = list(staged)
+        self.delete = list(dict.fromkeys(delete))
+        self.ids = [id for segment in staged for id in segment.ids]
+        self.completed: frozenset[int] = frozenset()
+        self._query = IdQuery(list(dict.fromkeys([*self.ids, *self.delete])))
+
+    @abstractmethod
+    def operations(self, base: Snapshot, present: Present) -> Mapping[str, Operation] | None:
+        """What the change does to each id; None if nothing. Sets `completed`."""
+
+    @abstractmethod
+    def described(self, segment: StagedSegment) -> SegmentRef:
+        """What the manifest will say of a staged segment."""
+
+    @abstractmethod
+    def give_up(self) -> None:
+        """Told when the change has failed."""
 
     def prepare(self, base: Snapshot) -> Prepared | None:
         """The successor of a generation, or None if this changes nothing; sets `result`.
 
         Raises:
             DuplicateDocumentError: an id is in the index, and may not be replaced.
-            CommitConflictError: the codec that staged segments were made with is not live.
+            CommitConflictError: too many changes wait for older ones.
         """
-        self._require_live_codec(base.manifest)
-        found = find_alive(base.segments, self._query)
-        self._require_absent(found)
-        self.result = self._describe(base.generation, found)
-        if not self._staged and not found:
+        present = look_up(base, self._query)
+        asked = self.operations(base, present)
+        if asked is None:
+            self.result = Commit(base.generation, (), (), (), tuple(self.delete))
             return None
-        sequence = base.manifest.next_sequence
-        dead = self._tombstones(base, found, sequence)
-        refs, files = add_tombstones(self._directory, base, base.manifest.segments, dead)
-        added = tuple(replace(segment.ref, sequence=sequence) for segment in self._staged)
+        before = Applied.of(base.manifest)
+        done = effective(asked, present, before)
+        after = before.extended(self.completed)
+        late = tuple(id for id in asked if id not in done)
+        if not done and after == before:
+            self.result = Commit(base.generation, (), (), (), (), late)
+            return None
+        self.result = _describe(base.generation + 1, done, present, late)
+        return self._successor(base, done, present, after)
+
+    def _successor(
+        self, base: Snapshot, done: Mapping[str, Operation], present: Present, after: Applied
+    ) -> Prepared:
+        added, born = self._added(done)
+        segments = base.manifest.segments + added
+        dead = Tombstones(_deletions(done, after.floor), _dead_rows(base, done, present) | born)
+        refs, files = add_tombstones(self.directory, base, segments, dead, floor=after.floor)
+        highest = max([after.highest, *(segment.sequence for segment in added)])
         successor = replace(
             base.manifest,
             generation=base.generation + 1,
             commit_uuid=new_identifier(),
-            segments=base.manifest.segments + added,
+            segments=segments,
             tombstones=refs,
-            next_sequence=sequence + 1,
-            applied_floor=sequence,
+            next_sequence=max(base.manifest.next_sequence, highest + 1),
+            applied_floor=after.floor,
+            applied_above=after.above,
         )
-        self.result = self._describe(successor.generation, found)
         return Prepared(successor, files)
 
-    def _require_live_codec(self, manifest: Manifest) -> None:
-        live = None if manifest.codec is None else manifest.codec.id
-        for segment in self._staged:
-            if segment.ref.codec not in (None, live):
-                raise CommitConflictError(
-                    f"Segment {segment.id} was compressed with a codec that is no longer live; "
-                    "nothing was applied. Add the documents again."
-                )
+    def _added(
+        self, done: Mapping[str, Operation]
+    ) -> tuple[tuple[SegmentRef, ...], dict[str, np.ndarray[tuple[int], np.dtype[np.uint32]]]]:
+        """The new segments that have a row which counts, and the rows of theirs that do not."""
+        dead = born_dead(done.values(), [segment.n_documents for segment in self.staged])
+        added = [
+            (self.described(segment), rows)
+            for segment, rows in zip(self.staged, dead, strict=True)
+            if len(rows) < segment.n_documents
+        ]
+        return tuple(ref for ref, _ in added), {ref.id: rows for ref, rows in added if len(rows)}
 
-    def _require_absent(self, found: Mapping[str, tuple[int, int]]) -> None:
-        if self._replace_present:
-            return
-        deleted = set(self._delete)
-        for id in self._added:
-            if id in found and id not in deleted:
-                raise DuplicateDocumentError(
-                    f"Document id {id!r} is in the index: use upsert to replace it."
-                )
 
-    def _describe(self, generation: int, found: Mapping[str, tuple[int, int]]) -> Commit:
-        added = set(self._added)
-        deleted = [id for id in self._delete if id not in added]
-        return Commit(
-            generation=generation,
-            added=tuple(id for id in self._added if id not in found),
-            replaced=tuple(id for id in self._added if id in found),
-            deleted=tuple(id for id in deleted if id in found),
-            missing=tuple(id for id in deleted if id not in found),
-        )
+def _describe(
+    generation: int, done: Mapping[str, Operation], present: Present, late: tuple[str, ...]
+) -> Commit:
+    alive = present.alive
+    rows = [id for id, operation in done.items() if operation.segment != DELETE]
+    deleted = [id for id, operation in done.items() if operation.segment == DELETE]
+    return Commit(
+        generation=generation,
+        added=tuple(id for id in rows if id not in alive),
+        replaced=tuple(id for id in rows if id in alive),
+        deleted=tuple(id for id in deleted if id in alive),
+        missing=tuple(id for id in deleted if id not in alive),
+        superseded=late,
+    )
 
-    def _tombstones(
-        self, base: Snapshot, found: Mapping[str, tuple[int, int]], sequence: int
-    ) -> Tombstones:
-        rows: dict[str, list[int]] = {}
-        for position, docno in found.values():
-            rows.setdefault(base.segments[position].id, []).append(docno)
-        return Tombstones(
-            ids=dict.fromkeys(self.result.deleted, sequence),
-            rows={key: np.unique(np.array(v, dtype=np.uint32)) for key, v in rows.items()},
-        )
+
+def _deletions(done: Mapping[str, Operation], floor: int) -> dict[str, int]:
+    """Deletions that an older change may yet meet."""
+    return {
+        id: operation.sequence
+        for id, operation in done.items()
+        if operation.segment == DELETE and operation.sequence > floor
+    }
+
+
+def _dead_rows(
+    base: Snapshot, done: Mapping[str, Operation], present: Present
+) -> dict[str, np.ndarray[tuple[int], np.dtype[np.uint32]]]:
+    """Rows of the generation that are replaced or deleted."""
+    dead: dict[str, list[int]] = {}
+    for id in done:
+        if id in present.alive:
+            position, docno = present.alive[id]
+            dead.setdefault(base.segments[position].id, []).append(docno)
+    return {key: np.unique(np.array(docnos, dtype=np.uint32)) for key, docnos in dead.items()}
 
 
 def add_tombstones(
@@ -184,6 +182,7 @@ def add_tombstones(
     new: Tombstones,
     *,
     rewrite: bool = False,
+    floor: int | None = None,
 ) -> tuple[tuple[TombstoneRef, ...], list[str]]:
     """Write a commit's tombstones, merged with older files where these pile up.
 
@@ -193,6 +192,7 @@ def add_tombstones(
         segments: of its successor; rows of others are dropped where files are merged.
         new: what dies with the commit.
         rewrite: merge all files, to be rid of rows of segments that are gone.
+        floor: applied by its successor; that of the base if left out.
 
     Returns:
         The tombstone files of the successor, and the names of those that were written.
@@ -200,14 +200,15 @@ def add_tombstones(
     refs = base.manifest.tombstones
     if not new and not (rewrite and refs):
         return refs, []
-    tail = len(refs) if rewrite else mergeable_tail([ref.n_rows for ref in refs], new.n_rows)
+    counts = [ref.n_rows + ref.n_ids for ref in refs]
+    tail = len(refs) if rewrite else mergeable_tail(counts, new.n_rows + len(new.ids))
     kept = len(refs) - tail
     merged = new
     if tail:
         merged = merge_tombstones(
             [*base.tombstones[kept:], new],
             segments={segment.id for segment in segments},
-            applied_floor=base.manifest.applied_floor,
+            applied_floor=base.manifest.applied_floor if floor is None else floor,
         )
     if not merged:
         return refs[:kept], []

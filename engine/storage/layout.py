@@ -21,11 +21,15 @@ ARRAYS_FILE: Final = "arrays.safetensors"
 PASSAGES_FILE: Final = "passages.sqlite"
 CHECKSUMS_FILE: Final = "checksums.safetensors"
 
+CONDEMNED: Final = "condemned"
+"""In a folder that no manifest names: it is about to be removed."""
+
 IDENTIFIER: Final = re.compile(r"[0-9a-f]{32}")
 """Ids of segments, codecs, tombstone files, commits and indexes."""
 
 _MANIFEST: Final = re.compile(r"manifest\.([0-9]{16})\.json")
 _PIN: Final = re.compile(r"([0-9]{16})\.[0-9a-f]{32}")
+_SUBMISSION: Final = re.compile(r"([0-9]{16})(\..+)?")
 
 
 def new_identifier() -> str:
@@ -52,6 +56,21 @@ def pinned_generation(name: str) -> int | None:
     """The generation of a pin's name inside `pins/`; None for another file."""
     match = _PIN.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def submission_name(sequence: int) -> str:
+    """The name in the inbox of the change with that sequence, embedded or queued."""
+    return f"{INBOX}/{sequence:016d}"
+
+
+def submission_sequence(name: str) -> tuple[int, bool] | None:
+    """The sequence that a name inside `inbox/` belongs to, and whether it is the change itself.
+
+    Files that go with a change, such as the counts of its attempts, have its name and a suffix.
+    None for another file.
+    """
+    match = _SUBMISSION.fullmatch(name)
+    return (int(match[1]), match[2] is None) if match else None
 
 
 def segment_file(segment_id: str, file: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from ..errors import StorageError
 from .directory import Directory
 from .files import discard_file
-from .layout import pin_name
+from .layout import CONDEMNED, pin_name
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,27 @@ def renew(directory: Directory, name: str) -> bool:
     except StorageError as error:
         logger.warning("%s could not be renewed: %s", name, error)
     return True
+
+
+def keep(directory: Directory, name: str) -> bool:
+    """Renew a file whose folder no manifest names yet, right before one may do so.
+
+    Collection first condemns such a folder and then looks at the file's time again; here it is the
+    other way round, so that one of the two sees the other.
+
+    Returns:
+        False if the folder was collected, or is about to be.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    try:
+        directory.touch(name)
+    except FileNotFoundError:
+        return False
+    # The mark is the last to go of a condemned folder, so that the file may be gone without it.
+    condemned = f"{name.rpartition('/')[0]}/{CONDEMNED}"
+    return not directory.exists(condemned) and directory.exists(name)
 
 
 class Renewable(Protocol):

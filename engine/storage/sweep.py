@@ -1,12 +1,29 @@
-"""The sweep: settles numbers that nobody will use, so that the floor of applied changes rises."""
+"""The sweep: settles sequences that nobody will use, so that the floor of applied changes rises.
+
+A sequence is given up where its owner died between claim and commit, or where the power took a
+claim. It is applied as an empty change, but never because it was not seen in a listing: a late
+claimer could take it meanwhile and be acknowledged. What has no claim is claimed first.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from .claims import claim, claim_age_seconds, waiting
+from .commit import Outcome, Prepared
+from .layout import new_identifier, submission_name
+from .manifest import Manifest
+from .pins import PIN_SECONDS
+from .reader import Snapshot
+from .sequences import Applied
 
 if TYPE_CHECKING:
     from .writer import Writer
+
+MAX_CLOSED: Final = 4096
+"""Sequences without a claim that one sweep closes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +43,94 @@ class SweepReport:
     expired: tuple[int, ...] = ()
 
 
-def sweep(writer: Writer) -> SweepReport:
-    """Apply as empty changes the sequences that were given up; see `SweepReport`."""
-    with writer.snapshot() as base:
-        return SweepReport(base.generation, committed=False)
+def sweep(writer: Writer, *, lease_seconds: float = PIN_SECONDS) -> SweepReport:
+    """Apply as empty changes the sequences that were given up, in one commit if there are any.
+
+    Args:
+        writer: of the index.
+        lease_seconds: a claim that was not renewed for this long is left behind.
+
+    Raises:
+        StorageError: the disk refused; nothing was changed.
+        CommitConflictError, CommitUncertainError, WriterClosedError: as `Writer.commit`.
+    """
+    with writer.lock:
+        return _Sweep(writer, lease_seconds).run()
+
+
+class _Sweep:
+    """One run, under the writer's lock."""
+
+    def __init__(self, writer: Writer, lease_seconds: float) -> None:
+        self._writer = writer
+        self._directory = writer.directory
+        self._lease_seconds = lease_seconds
+        self._expired: list[int] = []
+        self._closed: list[int] = []
+
+    def run(self) -> SweepReport:
+        # Listed before a generation is read: what is gone from it, the generation has applied.
+        present = waiting(self._directory)
+        with self._writer.snapshot() as base:
+            generation, applied = base.generation, Applied.of(base.manifest)
+            end = max([base.manifest.next_sequence, *(sequence + 1 for sequence in present)])
+        unapplied = [sequence for sequence in present if sequence not in applied]
+        self._expired = self._left_behind(unapplied)
+        gaps = applied.missing(end, MAX_CLOSED + len(unapplied))
+        self._closed = [s for s in sorted({*gaps}.difference(present)) if self._claim(s)]
+        committed = self._commit()
+        return SweepReport(
+            generation if committed is None else committed.generation,
+            committed is not None,
+            tuple(self._closed),
+            tuple(self._expired),
+        )
+
+    def _commit(self) -> Manifest | None:
+        # Of claims of its own that the writer abandoned, nobody else makes use either.
+        self._writer.claims.abandoned.update(self._closed)
+        if not self._expired and not self._writer.claims.abandoned:
+            return None
+        committed = self._writer.apply(self._prepare, Outcome())
+        if committed is not None:
+            applied = Applied.of(committed)
+            ours = {*self._closed, *self._expired, *self._writer.claims.abandoned}
+            self._writer.claims.settle(sorted(n for n in ours if n in applied))
+        return committed
+
+    def _prepare(self, base: Snapshot) -> Prepared | None:
+        before = Applied.of(base.manifest)
+        # An owner that woke up meanwhile has renewed its claim and keeps it.
+        self._expired = self._left_behind(self._expired)
+        after = before.extended({*self._expired, *self._writer.claims.abandoned})
+        if after == before:
+            return None
+        successor = replace(
+            base.manifest,
+            generation=base.generation + 1,
+            commit_uuid=new_identifier(),
+            next_sequence=max(base.manifest.next_sequence, after.highest + 1),
+            applied_floor=after.floor,
+            applied_above=after.above,
+        )
+        return Prepared(successor)
+
+    def _left_behind(self, sequences: Iterable[int]) -> list[int]:
+        """Those that are claims, not queued changes, and whose leases are over."""
+        sequences = list(sequences)
+        if not sequences:
+            return []
+        now_seconds = self._directory.clock_seconds()
+        ages = [claim_age_seconds(self._directory, number, now_seconds) for number in sequences]
+        return [
+            number
+            for number, age in zip(sequences, ages, strict=True)
+            if age is not None and age >= self._lease_seconds
+        ]
+
+    def _claim(self, sequence: int) -> bool:
+        try:
+            claim(self._directory, submission_name(sequence))
+        except FileExistsError:
+            return False
+        return True

@@ -125,12 +125,16 @@ def merge_tombstones(
     """Put several into one, without what nothing can need any more.
 
     Args:
-        parts: oldest first; a later deletion of an id counts.
+        parts: of each id the deletion with the highest sequence counts.
         segments: ids of the segments that are left; rows of others are dropped.
         applied_floor: ids whose deletion is not above it are dropped, since every change that
             could still arrive is younger.
     """
-    ids = {id: n for part in parts for id, n in part.ids.items() if n > applied_floor}
+    ids: dict[str, int] = {}
+    for part in parts:
+        for id, sequence in part.ids.items():
+            if sequence > max(applied_floor, ids.get(id, 0)):
+                ids[id] = sequence
     gathered: dict[str, list[U32]] = {}
     for part in parts:
         for segment, docnos in part.rows.items():
@@ -139,19 +143,19 @@ def merge_tombstones(
     return Tombstones(ids, {key: np.unique(np.concatenate(v)) for key, v in gathered.items()})
 
 
-def mergeable_tail(counts: Sequence[int], new_rows: int) -> int:
+def mergeable_tail(counts: Sequence[int], new_entries: int) -> int:
     """How many of the newest files a commit merges with its own tombstones.
 
     None while there are few; then those that are not much longer than what they are merged with,
-    so that each row is written again only a logarithmic number of times.
+    so that each entry is written again only a logarithmic number of times.
 
     Args:
-        counts: rows of the present files, oldest first.
-        new_rows: rows of the commit.
+        counts: rows and ids of the present files, oldest first.
+        new_entries: rows and ids of the commit.
     """
     if len(counts) < MAX_FILES:
         return 0
-    merged, tail = new_rows, 0
+    merged, tail = new_entries, 0
     while tail < len(counts) and (
         len(counts) - tail >= MAX_FILES or counts[-1 - tail] <= 2 * merged
     ):

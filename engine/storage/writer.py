@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..closing import Closing
 from ..errors import (
@@ -18,17 +21,20 @@ from ..errors import (
     WriterClosedError,
 )
 from .batch import EncodedBatch
-from .change import Change, Commit, StagedSegment
+from .change import Change, Commit
+from .claims import Claims
 from .collection import CollectionReport, collect
 from .commit import Outcome, Prepare, Prepared, commit
 from .directory import Directory, SyncFailedError
-from .files import discard_folder
+from .embedded_change import EmbeddedChange
 from .forks import tell_after_fork
-from .layout import CHECKSUMS_FILE, SEGMENTS, segment_file
 from .manifest import Manifest
-from .pins import renew
+from .pins import keep
+from .queued_change import QueuedChange, require_sequence
 from .reader import Reader, Snapshot
-from .segment_writer import LiveCodec, new_segment
+from .segment_writer import LiveCodec
+from .staging import Recall, StagedSegment, Staging, is_readable
+from .sweep import sweep
 
 __all__ = ["Commit", "StagedSegment", "Writer"]
 
@@ -60,8 +66,10 @@ class Writer(Closing):
         self.directory = self._reader.directory
         self.threads = threads
         self._closed: str | None = None
-        self._uncommitted: dict[str, StagedSegment] = {}
-        self._lock = threading.RLock()
+        self._staging = Staging(self._reader, threads)
+        self._held: set[str] = set()
+        self.claims = Claims(self._reader)
+        self.lock = threading.RLock()
         tell_after_fork(self)
 
     def snapshot(self) -> Snapshot:
@@ -69,16 +77,31 @@ class Writer(Closing):
         self._require_open()
         return self._reader.snapshot()
 
-    def stage(self, batch: EncodedBatch) -> StagedSegment:
+    def stage(
+        self,
+        batch: EncodedBatch,
+        *,
+        sequences: NDArray[np.uint64] | None = None,
+        recall: Recall | None = None,
+    ) -> StagedSegment:
         """Write a batch as a segment that can be committed; coded if the index has a codec.
+
+        Args:
+            batch: documents and their embeddings.
+            sequences: uint64 [D], of the queued change that each document belongs to, for
+                `commit_queued`; None for `commit`.
+            recall: makes the same batch again, should the codec be given up before the commit.
+                Without it a coded segment's batch is kept in memory until then.
 
         Raises:
             DimensionMismatchError: the batch has another dim than the index.
             InvalidDocumentError: text or metadata that cannot be stored.
+            InvalidParameterError: sequences that are not one per document, or out of range.
             StorageError: the disk refused; nothing is left behind.
             WriterClosedError: the writer was closed.
         """
         self._require_open()
+        _require_sequences(sequences, len(batch.documents))
         with self._reader.snapshot() as base:
             dim, live = base.manifest.dim, live_codec(base)
         if batch.dim != dim:
@@ -86,26 +109,10 @@ class Writer(Closing):
                 f"The embeddings have dim {batch.dim}, the index has dim {dim}: use the encoder "
                 "that the index was made with."
             )
-        staged = self.guard(lambda: self._write(batch, live))
-        with self._lock:
-            self._uncommitted[staged.id] = staged
-            self._reader.hold(_held_file(staged.id))
+        staged = self.guard(lambda: self._staging.write(batch, live, sequences, recall))
+        with self.lock:
+            self._staging.register(staged)
         return staged
-
-    def _write(self, batch: EncodedBatch, live: LiveCodec | None) -> StagedSegment:
-        with new_segment(
-            self.directory,
-            dim=batch.dim,
-            n_tokens=batch.n_tokens,
-            live=live,
-            threads=self.threads,
-        ) as segment:
-            segment.append_embeddings(batch.embeddings)
-            segment.append_documents(batch.documents)
-            segment.append_passages(
-                batch.passage_document, batch.ordinals(), batch.spans, batch.doclens
-            )
-        return StagedSegment(segment.ref, tuple(document.id for document in batch.documents))
 
     def commit(
         self,
@@ -127,50 +134,118 @@ class Writer(Closing):
         Raises:
             DuplicateDocumentError: an id is staged twice, or is in the index and `replace` is
                 False. As after every error but the last two, the staged files are removed.
+            InvalidParameterError: a segment was staged with sequences, or not by this writer.
             CommitConflictError: other writers kept winning.
             StorageError: the disk refused; nothing was applied.
             CommitUncertainError: it is not known whether the commit took place.
             WriterClosedError: the writer was closed.
         """
-        segments = [staged] if isinstance(staged, StagedSegment) else list(staged)
-        with self._lock:
+        segments = _listed(staged)
+        return self._commit(
+            segments,
+            lambda: EmbeddedChange(
+                self.directory, segments, delete, replace_present=replace, claims=self.claims
+            ),
+        )
+
+    def commit_queued(
+        self,
+        staged: StagedSegment | Sequence[StagedSegment],
+        *,
+        delete: Mapping[str, int] | None = None,
+        completed: Collection[int] = (),
+    ) -> Commit:
+        """Apply changes that have their sequences already, in whatever order they arrive.
+
+        For each document id the highest sequence counts, whether it is in the index, deleted from
+        it or in this call; rows and deletions of sequences that were completed before are left
+        out, so that a second delivery is harmless. A change may come in several commits as long
+        as only the last one completes it; until then it must lie in the inbox.
+
+        Args:
+            staged: by `stage` with sequences; may be empty.
+            delete: document id -> sequence of the deletion.
+            completed: sequences of which nothing is left to be done. Their files in the inbox are
+                removed once the commit is durable.
+
+        Returns:
+            What happened; `superseded` names the ids for which something younger was there.
+
+        Raises:
+            DuplicateDocumentError: two staged rows of an id have the same sequence. As after
+                every error but the last two, the staged files are removed.
+            InvalidParameterError: a segment without sequences, or a sequence out of range.
+            CommitConflictError: other writers kept winning, or too many sequences above the floor
+                were completed while others below them wait.
+            StorageError: the disk refused; nothing was applied.
+            CommitUncertainError: it is not known whether the commit took place.
+            WriterClosedError: the writer was closed.
+        """
+        segments = _listed(staged)
+        return self._commit(
+            segments, lambda: QueuedChange(self.directory, segments, delete or {}, completed)
+        )
+
+    def _commit(self, segments: list[StagedSegment], make: Callable[[], Change]) -> Commit:
+        with self.lock:
             self._require_open()
-            self._take(segments)
-            change = self._commit(segments, delete, replace_present=replace)
+            self._staging.take(segments)
+            change = self._apply(segments, make)
         if change.result.generation % COLLECT_EVERY == 0:
             self.tidy()
         return change.result
 
-    def _commit(
-        self, segments: list[StagedSegment], delete: Sequence[str], *, replace_present: bool
-    ) -> Change:
+    def _apply(self, segments: list[StagedSegment], make: Callable[[], Change]) -> Change:
         """Commit segments that were taken; their files go unless a manifest may name them."""
         outcome = Outcome()
+        change: Change | None = None
         try:
-            change = Change(self.directory, segments, delete, replace_present=replace_present)
-            self.apply(lambda base: self._prepare(change, segments, base), outcome)
+            change = made = make()
+            manifest = self._publish(lambda base: self._prepare(made, base), outcome)
         except BaseException:
             if not outcome.may_be_published:
-                self._remove(segments)
+                self._staging.remove(segments if change is None else change.staged)
+            if change is not None:
+                change.give_up()
             raise
         finally:
-            self._let_go(segments)
+            self._staging.let_go(segments if change is None else change.staged)
+        self._finish(change, manifest)
         return change
 
-    def _prepare(
-        self, change: Change, staged: list[StagedSegment], base: Snapshot
-    ) -> Prepared | None:
-        for segment in staged:
-            if not renew(self.directory, _held_file(segment.id)):
-                raise StorageError(
-                    f"Segment {segment.id} was collected, since it had not been committed for "
-                    "too long; nothing was applied. Add the documents again."
-                )
+    def _prepare(self, change: Change, base: Snapshot) -> Prepared | None:
+        """Make sure that the segments can be named, and compressed so that they can be read."""
+        for position, segment in enumerate(change.staged):
+            self._staging.keep(segment)
+            if not is_readable(segment, base.manifest):
+                again = self._staging.compressed_again(segment, live_codec(base))
+                change.staged[position] = again
         return change.prepare(base)
 
+    def _finish(self, change: Change, manifest: Manifest | None) -> None:
+        """Remove what the commit has made superfluous: segments without a living row, claims."""
+        named = set() if manifest is None else {segment.id for segment in manifest.segments}
+        self._staging.remove(segment for segment in change.staged if segment.id not in named)
+        if manifest is not None:
+            self.claims.settle(change.completed)
+
     def apply(self, prepare: Prepare, outcome: Outcome) -> Manifest | None:
-        """Commit what `prepare` makes of the newest generation; see `commit.commit`."""
+        """Commit what `prepare` makes of the newest generation; see `commit.commit`.
+
+        Raises:
+            StorageError: a file handed to `hold` was collected.
+        """
         self._require_open()
+
+        def prepare_held(base: Snapshot) -> Prepared | None:
+            for name in list(self._held):
+                if not keep(self.directory, name):
+                    raise StorageError(f"{name} was collected; nothing was applied. Try again.")
+            return prepare(base)
+
+        return self._publish(prepare_held, outcome)
+
+    def _publish(self, prepare: Prepare, outcome: Outcome) -> Manifest | None:
         return self.guard(lambda: commit(self._reader, prepare, outcome))
 
     def guard(self, action: Callable[[], T]) -> T:
@@ -186,35 +261,25 @@ class Writer(Closing):
             raise
 
     def hold(self, name: str) -> None:
-        """Keep a file that no manifest names yet from being collected, until `let_go`."""
+        """Keep a file that no manifest names yet from being collected, until `let_go`.
+
+        The file stands for its folder, so that one file of each is enough.
+        """
+        self._held.add(name)
         self._reader.hold(name)
 
     def let_go(self, name: str) -> None:
         """Stop keeping a file."""
+        self._held.discard(name)
         self._reader.let_go(name)
 
     def discard(self, staged: StagedSegment | Sequence[StagedSegment]) -> None:
         """Remove staged segments; those that were committed, or may have been, stay."""
-        segments = [staged] if isinstance(staged, StagedSegment) else list(staged)
-        with self._lock:
-            present = [segment for segment in segments if segment.id in self._uncommitted]
-            self._take(present)
-            self._let_go(present)
-            self._remove(present)
-
-    def _take(self, segments: Sequence[StagedSegment]) -> None:
-        """Make segments the caller's alone, so that no other call commits or removes them."""
-        self._require_staged(segments)
-        for segment in segments:
-            self._uncommitted.pop(segment.id, None)
-
-    def _let_go(self, segments: Sequence[StagedSegment]) -> None:
-        for segment in segments:
-            self._reader.let_go(_held_file(segment.id))
-
-    def _remove(self, segments: Sequence[StagedSegment]) -> None:
-        for segment in segments:
-            discard_folder(self.directory, f"{SEGMENTS}/{segment.id}")
+        with self.lock:
+            waiting = {segment.id for segment in self._staging.waiting()}
+            present = [segment for segment in _listed(staged) if segment.id in waiting]
+            self._staging.take(present)
+            self._staging.remove(present)
 
     def collect(self, **grace: float) -> CollectionReport:
         """Remove what no generation needs any more; see `collection.collect`."""
@@ -223,8 +288,9 @@ class Writer(Closing):
         return self.guard(lambda: collect(self.directory, **grace))
 
     def tidy(self) -> None:
-        """`collect` after a change that was committed already: a failure is only logged."""
+        """`sweep` and `collect` after a commit: a failure of theirs is only logged."""
         try:
+            sweep(self)
             self.collect()
         except (WeftError, FileNotFoundError) as error:
             logger.warning("Old generations could not be collected: %s", error)
@@ -235,18 +301,10 @@ class Writer(Closing):
                 f"The writer cannot be used any more ({self._closed}): open the index again."
             )
 
-    def _require_staged(self, segments: Sequence[StagedSegment]) -> None:
-        for segment in segments:
-            if segment.id not in self._uncommitted:
-                raise InvalidParameterError(
-                    f"Segment {segment.id} was committed, discarded or staged by another writer: "
-                    "stage the documents again."
-                )
-
     def close(self) -> None:
         """Remove what was staged and not committed, and let go of the index."""
-        with self._lock:
-            self.discard(list(self._uncommitted.values()))
+        with self.lock:
+            self.discard(self._staging.waiting())
             if self._closed is None:
                 self._closed = "it was closed"
         if self._owns_reader:
@@ -254,8 +312,10 @@ class Writer(Closing):
 
     def after_fork(self) -> None:
         """Leave the parent what it has staged."""
-        self._lock = threading.RLock()
-        self._uncommitted = {}
+        self.lock = threading.RLock()
+        self._staging.forget()
+        self._held = set()
+        self.claims.forget()
 
 
 def live_codec(base: Snapshot) -> LiveCodec | None:
@@ -264,6 +324,17 @@ def live_codec(base: Snapshot) -> LiveCodec | None:
     return None if ref is None or codec is None else LiveCodec(ref.id, codec)
 
 
-def _held_file(segment_id: str) -> str:
-    """The file whose time tells that a staged segment is still wanted."""
-    return segment_file(segment_id, CHECKSUMS_FILE)
+def _listed(staged: StagedSegment | Sequence[StagedSegment]) -> list[StagedSegment]:
+    return [staged] if isinstance(staged, StagedSegment) else list(staged)
+
+
+def _require_sequences(sequences: NDArray[np.uint64] | None, n_documents: int) -> None:
+    if sequences is None:
+        return
+    if sequences.dtype != np.uint64 or sequences.shape != (n_documents,):
+        raise InvalidParameterError(
+            f"sequences are {sequences.dtype} {list(sequences.shape)}: pass uint64 "
+            f"[{n_documents}], one per document."
+        )
+    for sequence in (sequences.min(), sequences.max()):
+        require_sequence(int(sequence))

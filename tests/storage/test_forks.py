@@ -76,7 +76,7 @@ def test_a_fork_while_another_thread_holds_the_locks(directory):
         held, done = threading.Event(), threading.Event()
 
         def hold():
-            with writer._lock, reader.lock, reader._pool.connections._lock:
+            with writer.lock, reader.lock, reader._pool.connections._lock:
                 held.set()
                 done.wait(30)
 

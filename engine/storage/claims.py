@@ -1,0 +1,110 @@
+"""Claims: empty files in the inbox, by which embedded changes take their place in the order.
+
+The name of a change is its sequence, whoever makes it: a queued change has its content in the
+file, an embedded one only claims the name and commits its content itself. A claim is not
+fsynced: nothing was acknowledged under it, and if the power takes it, so it does its owner.
+
+A claim is never withdrawn before its sequence was applied. Somebody may be about to apply it as
+an empty change, because its lease was over; a queued change that took the name meanwhile would
+be taken for applied. So a change that fails leaves its claim to the next commit of its writer, or
+to the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..errors import StorageError
+from .directory import Directory
+from .files import discard_file, own_names
+from .layout import INBOX, submission_name, submission_sequence
+from .pins import renew
+from .reader import Reader
+from .sequences import MAX_SEQUENCE
+
+
+def waiting(directory: Directory) -> list[int]:
+    """Sequences whose claim or content lies in the inbox, ascending; applied ones may be left."""
+    names = (name.removeprefix(f"{INBOX}/") for name in own_names(directory, INBOX))
+    found = (submission_sequence(name) for name in names)
+    # A number beyond the highest is no sequence: nobody may continue from it.
+    return [f[0] for f in found if f is not None and f[1] and 0 < f[0] <= MAX_SEQUENCE]
+
+
+def take_sequence(lowest: int, place: Callable[[str], None]) -> int:
+    """Take the first free sequence.
+
+    Args:
+        lowest: above every sequence that was given away before.
+        place: makes the file of that name; raises `FileExistsError` if it is there.
+
+    Raises:
+        StorageError: the disk refused, or there are no more sequences.
+    """
+    for sequence in range(lowest, MAX_SEQUENCE + 1):
+        try:
+            place(submission_name(sequence))
+        except FileExistsError:
+            continue
+        return sequence
+    raise StorageError("There are no more sequences: remove foreign files from the inbox.")
+
+
+def claim(directory: Directory, name: str) -> None:
+    """Make an empty file in the inbox.
+
+    Raises:
+        FileExistsError: the sequence is taken.
+    """
+    with directory.create(name, durable=False):
+        pass
+
+
+def claim_age_seconds(directory: Directory, sequence: int, now_seconds: float) -> float | None:
+    """How long ago a claim was made or renewed; None if there is none, or a queued change."""
+    try:
+        status = directory.status(submission_name(sequence))
+    except FileNotFoundError:
+        return None
+    return None if status.size_bytes else now_seconds - status.changed_seconds
+
+
+class Claims:
+    """The claims of one writer; used under its lock.
+
+    Args:
+        reader: renews them while they are in use.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._directory = reader.directory
+        self.abandoned: set[int] = set()
+
+    def take(self, lowest: int) -> int:
+        """Claim the first free sequence from `lowest` on, and renew it from now on."""
+        sequence = take_sequence(lowest, lambda name: claim(self._directory, name))
+        self._reader.hold(submission_name(sequence))
+        return sequence
+
+    def is_held(self, sequence: int) -> bool:
+        """Whether a claim is still there and ours; it is renewed by the way."""
+        if not renew(self._directory, submission_name(sequence)):
+            return False
+        return claim_age_seconds(self._directory, sequence, 0.0) is not None
+
+    def abandon(self, sequence: int) -> None:
+        """Leave a claim to the next commit, or to the sweep once its lease is over."""
+        self._reader.let_go(submission_name(sequence))
+        self.abandoned.add(sequence)
+
+    def settle(self, sequences: Iterable[int]) -> None:
+        """Remove the files of sequences that a durable generation has applied."""
+        for sequence in sequences:
+            self._reader.let_go(submission_name(sequence))
+            self.abandoned.discard(sequence)
+            discard_file(self._directory, submission_name(sequence))
+
+    def forget(self) -> None:
+        """Leave abandoned claims to the process that made them."""
+        self.abandoned = set()

@@ -1,0 +1,74 @@
+"""The change of a caller that applies changes which others have put in order before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from ..errors import InvalidParameterError
+from .change import Change
+from .directory import Directory
+from .manifest import SegmentRef
+from .operations import Operation, Present, last_operations
+from .reader import Snapshot
+from .sequences import MAX_SEQUENCE
+from .staging import StagedSegment
+
+
+class QueuedChange(Change):
+    """Rows and deletions with sequences of their own, in whatever order they arrive.
+
+    What came too late, or has been applied already, is left out.
+
+    Args:
+        directory: of the index.
+        staged: segments staged with sequences.
+        delete: id -> sequence of the deletion.
+        completed: sequences of which nothing is left to be done after this change.
+
+    Raises:
+        DuplicateDocumentError: an id has two rows of the same sequence.
+        InvalidParameterError: a segment without sequences, or a sequence out of range.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        staged: Sequence[StagedSegment],
+        delete: Mapping[str, int],
+        completed: Collection[int],
+    ) -> None:
+        super().__init__(directory, staged, delete)
+        for sequence in (*delete.values(), *completed):
+            require_sequence(sequence)
+        rows = [(segment.ids, _sequences(segment)) for segment in staged]
+        self._operations = last_operations(rows, delete)
+        self.completed = frozenset(completed)
+
+    def operations(self, base: Snapshot, present: Present) -> Mapping[str, Operation]:
+        """See `Change.operations`."""
+        return self._operations
+
+    def described(self, segment: StagedSegment) -> SegmentRef:
+        """See `Change.described`."""
+        return segment.ref
+
+    def give_up(self) -> None:
+        """See `Change.give_up`: the changes stay in the inbox."""
+
+
+def _sequences(segment: StagedSegment) -> list[int]:
+    if segment.sequences is None:
+        raise InvalidParameterError(
+            f"Segment {segment.id} was staged without sequences: stage it with them, or use "
+            "`commit`."
+        )
+    found: list[int] = segment.sequences.tolist()
+    return found
+
+
+def require_sequence(sequence: int) -> None:
+    """Raise `InvalidParameterError` for a number that is no sequence."""
+    if type(sequence) is not int or not 1 <= sequence <= MAX_SEQUENCE:
+        raise InvalidParameterError(
+            f"Sequence {sequence!r} is none: use whole numbers from 1 to {MAX_SEQUENCE}."
+        )
