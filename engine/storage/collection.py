@@ -3,6 +3,10 @@
 Manifests go first, in ascending order, so that a contiguous suffix remains and a writer that
 slept notices (its base is gone). Pins are looked at again afterwards: a reader pins before it
 makes sure that its manifest is still there, so that one of the two sees the other.
+
+Files that were staged and never committed go only if a manifest was written after they were last
+renewed. A writer renews them after it has read the generation that it builds on; if it sleeps from
+then on, that manifest has taken the name that it wants, and it starts again by renewing them.
 """
 
 from __future__ import annotations
@@ -19,16 +23,20 @@ from .files import own_names, remove_file, remove_folder
 from .generation import read_manifest
 from .layout import (
     CODECS,
+    CONDEMNED,
+    INBOX,
     PINS,
     SEGMENTS,
     TOMBSTONES,
     generations,
     manifest_name,
     pinned_generation,
+    submission_sequence,
     tombstone_file,
 )
 from .manifest import Manifest
 from .pins import PIN_SECONDS
+from .sequences import Applied
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +112,7 @@ class _Collection:
         first = self._first_kept(present)
         self._remove_manifests([number for number in present if number < first])
         self._report.oldest_generation = first
+        self._remove_applied()
         if all(number >= first for number in self._pinned()):
             self._remove_unnamed(first)
         return self._report
@@ -150,18 +159,46 @@ class _Collection:
         if removed:
             self._directory.sync_folder()
 
+    def _remove_applied(self) -> None:
+        """Remove what lies in the inbox of changes that were applied."""
+        manifest = self._newest()
+        applied = Applied() if manifest is None else Applied.of(manifest)
+        left = [name for name in own_names(self._directory, INBOX) if _belongs_to(name, applied)]
+        if left:
+            # The manifest that applied them may not be durable yet.
+            self._directory.sync_folder()
+        for name in left:
+            self._remove(name)
+
+    def _newest(self) -> Manifest | None:
+        """The newest manifest; None if it was collected just now."""
+        try:
+            return read_manifest(self._directory, generations(self._directory)[-1])
+        except FileNotFoundError:
+            return None
+
     def _remove_unnamed(self, first: int) -> None:
         """Remove what only removed generations named, and what was staged long ago."""
-        kept = [number for number in generations(self._directory) if number >= first]
-        named: set[str] = set()
-        for number in kept:
-            try:
-                named |= _named(read_manifest(self._directory, number))
-            except FileNotFoundError:
-                return
+        named = self._all_named(first)
+        if named is None:
+            return
         for name in self._candidates():
-            if name not in named and (name in self._dead or self._is_left_behind(name)):
+            if name in named:
+                continue
+            if name in self._dead:
                 self._remove(name)
+            elif self._is_left_behind(name, itself=True):
+                self._remove_left_behind(name, first)
+
+    def _all_named(self, first: int) -> set[str] | None:
+        """What the generations from `first` on name; None if one was collected just now."""
+        kept = [number for number in generations(self._directory) if number >= first]
+        try:
+            return {
+                name for number in kept for name in _named(read_manifest(self._directory, number))
+            }
+        except FileNotFoundError:
+            return None
 
     def _candidates(self) -> list[str]:
         folders = (SEGMENTS, CODECS, TOMBSTONES)
@@ -169,19 +206,68 @@ class _Collection:
         temporary = [name for name in self._directory.list() if name.startswith(TEMPORARY)]
         return names + [name for name in temporary if NAME.fullmatch(name)]
 
-    def _is_left_behind(self, name: str) -> bool:
-        """Whether no file of it was written or renewed for long."""
-        ages = [self._age_seconds(name)]
-        if name.startswith((SEGMENTS, CODECS)):
-            ages += [self._age_seconds(file) for file in own_names(self._directory, name)]
-        return min(ages) >= self._staged_seconds
+    def _is_left_behind(self, name: str, *, itself: bool) -> bool:
+        """Whether it was not written or renewed for long, and a manifest was since then.
+
+        Args:
+            name: of a file or a folder.
+            itself: the time of a folder counts as well as those of the files in it.
+        """
+        is_folder = _is_folder(name)
+        names = own_names(self._directory, name) if is_folder else []
+        names = [file for file in names if itself or not file.endswith(f"/{CONDEMNED}")]
+        names += [name] if itself or not is_folder else []
+        changed = [self._changed_seconds(file) for file in names]
+        last_seconds = max(changed, default=0.0)
+        is_old = self._now - last_seconds >= self._staged_seconds
+        return is_old and self._last_written_seconds() > last_seconds
+
+    def _changed_seconds(self, name: str) -> float:
+        """When a file was last changed; files that vanish meanwhile count as new."""
+        return self._now - self._age_seconds(name)
+
+    def _last_written_seconds(self) -> float:
+        """When the newest manifest was written; no other was written later."""
+        newest = manifest_name(generations(self._directory)[-1])
+        try:
+            return self._directory.status(newest).modified_seconds
+        except FileNotFoundError:
+            return 0.0
+
+    def _remove_left_behind(self, name: str, first: int) -> None:
+        """Condemn a folder, look again, and only then remove it; see `pins.keep`."""
+        if _is_folder(name):
+            self._condemn(name)
+        left_behind = self._is_left_behind(name, itself=False)
+        # Read last: the manifest that was written since then may be the one that names it.
+        named = self._all_named(first)
+        if left_behind and named is not None and name not in named:
+            self._remove(name)
+        elif _is_folder(name):
+            remove_file(self._directory, f"{name}/{CONDEMNED}")
+
+    def _condemn(self, folder: str) -> None:
+        try:
+            with self._directory.create(f"{folder}/{CONDEMNED}", durable=False):
+                pass
+        except FileExistsError:
+            logger.debug("%s was condemned before.", folder)
 
     def _remove(self, name: str) -> None:
-        is_folder = name.startswith((f"{SEGMENTS}/", f"{CODECS}/"))
-        removed = remove_folder if is_folder else remove_file
+        removed = remove_folder if _is_folder(name) else remove_file
         self._report.freed_bytes += removed(self._directory, name)
         if not self._directory.exists(name):
             self._report.removed.append(name)
+
+
+def _is_folder(name: str) -> bool:
+    return name.startswith((f"{SEGMENTS}/", f"{CODECS}/"))
+
+
+def _belongs_to(name: str, applied: Applied) -> bool:
+    """Whether a file of the inbox is one of a change that was applied, or goes with it."""
+    found = submission_sequence(name.removeprefix(f"{INBOX}/"))
+    return found is not None and found[0] in applied
 
 
 def _named(manifest: Manifest) -> set[str]:

@@ -1,11 +1,14 @@
 """Collection removes what nobody needs, in ascending order, and nothing else."""
 
-import pytest
-from storage_tools import add, contents, documents, make_batch, new_index
+import time
 
-from weft.engine.errors import IndexNotFoundError
+import pytest
+from storage_tools import add, contents, document, documents, make_batch, new_index
+
+from weft.engine.errors import IndexNotFoundError, StorageError
 from weft.engine.storage import writer as writers
 from weft.engine.storage.collection import collect
+from weft.engine.storage.commit import Outcome
 from weft.engine.storage.compaction import compact
 from weft.engine.storage.directory import LocalDirectory
 from weft.engine.storage.layout import generations, manifest_name
@@ -28,6 +31,13 @@ def directory(tmp_path):
 
 def everything(directory):
     return sorted(p.relative_to(directory.path) for p in directory.path.rglob("*"))
+
+
+def commit_later(directory):
+    """A commit by another writer, after the clock of the file system has moved on."""
+    time.sleep(0.02)
+    with Writer(directory) as other:
+        add(other, [document("later")], replace=True)
 
 
 def remaining(directory):
@@ -118,9 +128,120 @@ def test_staged_files_have_time(directory):
         file.write_at(0, b"half a segment")
     collect(directory, superseded_seconds=0)
     assert directory.exists(orphan) and directory.exists("tmp.0123")
+    commit_later(directory)
     collect(directory, superseded_seconds=0, staged_seconds=0)
     assert not directory.exists(orphan) and not directory.exists("tmp.0123")
-    assert remaining(directory)["segments"] == 2
+    assert remaining(directory)["segments"] == 3
+
+
+def test_staged_files_stay_until_a_manifest_was_written_after_them(directory):
+    """A writer that sleeps between renewing and publishing still has its turn."""
+    with Writer(directory) as writer:
+        staged = writer.stage(make_batch(documents(2, first=50)))
+        publish = LocalDirectory.publish
+
+        def sleep(self, source, name):
+            collect(directory, superseded_seconds=0, staged_seconds=0)
+            publish(self, source, name)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LocalDirectory, "publish", sleep)
+            assert writer.commit(staged).generation == 7
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        assert {"d50", "d51"} <= set(contents(snapshot))
+
+
+def test_a_writer_that_sleeps_past_another_commit_loses_its_turn(directory):
+    """What it was about to name is gone, and so is the generation that it wanted to make."""
+    with Writer(directory) as writer:
+        staged = writer.stage(make_batch(documents(2, first=50)))
+        publish = LocalDirectory.publish
+
+        def sleep(self, source, name):
+            patch.undo()
+            commit_later(directory)
+            removed = collect(directory, superseded_seconds=0, staged_seconds=0).removed
+            assert f"segments/{staged.id}" in removed and source in removed
+            publish(self, source, name)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LocalDirectory, "publish", sleep)
+            with pytest.raises(StorageError, match="collected"):
+                writer.commit(staged)
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        assert set(contents(snapshot)) == {f"d{n}" for n in range(9)} - {"d0", "d4"} | {"later"}
+
+
+@pytest.mark.parametrize("at", ["before the mark", "after the mark"])
+def test_a_writer_that_wakes_while_its_segment_is_condemned(directory, at):
+    """Either it sees the mark, or the collection sees that the segment was renewed."""
+    with Writer(directory) as writer:
+        staged = writer.stage(make_batch(documents(2, first=50)))
+        commit_later(directory)
+        outcome = []
+
+        def wake():
+            try:
+                outcome.append(writer.commit(staged).generation)
+            except StorageError as error:
+                outcome.append(str(error))
+
+        class Interrupted(LocalDirectory):
+            def create(self, name, *, durable=True):
+                mine = name.endswith("/condemned")
+                if mine and at == "before the mark":
+                    wake()
+                context = super().create(name, durable=durable)
+                if mine and at == "after the mark":
+                    with context:
+                        pass
+                    wake()
+                    raise FileExistsError(name)
+                return context
+
+        # Old by the collection's clock: a renewal makes it new.
+        age = time.time() - directory.status(staged.held_file).changed_seconds
+        collect(Interrupted(directory.path), superseded_seconds=0, staged_seconds=age / 2)
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        found = set(contents(snapshot))
+        for view in snapshot.segments:
+            view.files.verify()
+    if at == "before the mark":
+        assert outcome == [8] and "d50" in found
+        assert directory.list(f"segments/{staged.id}").count("condemned") == 0
+    else:
+        assert "collected" in outcome[0] and "d50" not in found
+        assert staged.id not in directory.list("segments")
+
+
+def test_files_held_by_hand_are_renewed_before_they_are_named(directory):
+    with Writer(directory) as writer:
+        staged = writer.stage(make_batch(documents(2, first=50)))
+        writer.hold(staged.held_file)
+        commit_later(directory)
+        collect(directory, superseded_seconds=0, staged_seconds=0)
+        with pytest.raises(StorageError, match="collected"):
+            writer.apply(lambda base: None, Outcome())
+        writer.let_go(staged.held_file)
+        assert writer.apply(lambda base: None, Outcome()) is None
+
+
+def test_what_lies_in_the_inbox_of_applied_changes(directory):
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        floor = snapshot.manifest.applied_floor
+    for name in (f"{floor:016d}", f"{floor:016d}.try1", f"{floor + 1:016d}", "notes", ".hidden"):
+        (directory.path / "inbox" / name).write_bytes(b"content")
+    synced = []
+
+    class Watched(LocalDirectory):
+        def sync_folder(self, folder=""):
+            synced.append((folder, len(self.list("inbox"))))
+            super().sync_folder(folder)
+
+    collect(Watched(directory.path, durable=False))
+    assert directory.list("inbox") == [".hidden", f"{floor + 1:016d}", "notes"]
+    # The manifest that applied them was made durable before.
+    assert synced == [("", 5)]
 
 
 def test_writers_collect_now_and_then(tmp_path, monkeypatch):
@@ -163,6 +284,7 @@ def test_names_that_are_not_wefts(directory):
     assert directory.list(f"segments/{dead[0]}") == [".nfs0002"]
     assert all((directory.path / name).exists() for name in foreign)
     (directory.path / "segments" / dead[0] / ".nfs0002").unlink()
+    commit_later(directory)
     again = collect(directory, superseded_seconds=0, staged_seconds=0, pin_seconds=0)
     assert f"segments/{dead[0]}" in again.removed
 
