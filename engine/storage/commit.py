@@ -10,10 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..errors import CommitConflictError, CommitUncertainError, StorageError
+from ..errors import (
+    CommitConflictError,
+    CommitUncertainError,
+    CorruptIndexError,
+    StorageError,
+)
 from .directory import Directory, SyncFailedError
-from .files import discard_file, remove_file
-from .generation import read_manifest
+from .files import discard_file
+from .generation import newest_generation, read_manifest
 from .layout import manifest_name, temporary_name
 from .manifest import Manifest
 from .reader import Reader, Snapshot
@@ -112,7 +117,7 @@ def publish(
         outcome: told what is known, also where an interrupt ends this.
 
     Returns:
-        False if another writer's manifest is there, or if the base was collected meanwhile.
+        False if another writer's manifest is there, or if the base was collected before.
 
     Raises:
         CommitUncertainError: the disk failed in a way that leaves the outcome open.
@@ -122,10 +127,14 @@ def publish(
     with directory.create(temporary) as file:
         file.write_at(0, successor.encode())
     try:
+        # A writer that slept may have been overtaken and collected, so that the name is free again.
+        if base is not None and not directory.exists(manifest_name(base.generation)):
+            return False
         outcome.may_be_published = True
         won = _link(directory, temporary, successor, outcome)
-        won = won and _confirm(directory, base, successor)
         outcome.may_be_published = won
+        if won:
+            _confirm(directory, base, successor)
         return won
     finally:
         discard_file(directory, temporary)
@@ -135,7 +144,8 @@ def _link(directory: Directory, temporary: str, successor: Manifest, outcome: Ou
     """Whether the name is now ours."""
     try:
         directory.publish(temporary, manifest_name(successor.generation))
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
+        # Without its temporary name, the manifest was collected while the writer slept.
         return _is_own(directory, successor) is True
     except StorageError as error:
         own = _is_own(directory, successor)
@@ -162,18 +172,44 @@ def _is_own(directory: Directory, successor: Manifest) -> bool | None:
     return found.commit_uuid == successor.commit_uuid
 
 
-def _confirm(directory: Directory, base: Manifest | None, successor: Manifest) -> bool:
-    """Make the name durable; withdraw it if the base is gone, since newer generations are there."""
+def _confirm(directory: Directory, base: Manifest | None, successor: Manifest) -> None:
+    """Make the name durable, and make sure that it was the next one when it was given.
+
+    If the base is gone, this writer slept either before the link, so that the name had been
+    another's before, or after it, so that others may have built on it. Its manifest stays in
+    both cases: one that came too late lies below the newest, and is never read.
+    """
     try:
         directory.sync_folder()
         if base is None or directory.exists(manifest_name(base.generation)):
-            return True
-        logger.warning("Generation %d was collected during a commit.", base.generation)
-        remove_file(directory, manifest_name(successor.generation))
-        directory.sync_folder()
-    except StorageError as error:
+            return
+        stands = _stands(directory, base, successor)
+    except (StorageError, FileNotFoundError, CorruptIndexError) as error:
         raise _uncertain(successor, error) from error
-    return False
+    if not stands:
+        raise CommitUncertainError(
+            f"Generation {successor.generation} may or may not have been committed, since this "
+            "process slept for so long that its base was collected. Read the index again to learn "
+            "which."
+        )
+
+
+def _stands(directory: Directory, base: Manifest, successor: Manifest) -> bool:
+    """Whether a manifest is certain to be part of the history, though its base is gone.
+
+    Collection keeps the newest generation, so that a link which came too late always has a newer
+    one above it. Below a newer one, what only this commit has made tells whose child that is.
+    """
+    newest = newest_generation(directory)
+    if newest is None or newest == successor.generation:
+        return newest is not None
+    return bool((_parts(successor) - _parts(base)) & _parts(read_manifest(directory, newest)))
+
+
+def _parts(manifest: Manifest) -> set[str]:
+    """Ids of all files that a generation names; each was made for one commit."""
+    parts = (*manifest.segments, *manifest.tombstones, *manifest.codecs)
+    return {part.id for part in parts}
 
 
 def _uncertain(successor: Manifest, error: OSError) -> CommitUncertainError:
