@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,22 @@ from numpy.typing import NDArray
 
 from .documents import Document
 from .embeddings import check_embeddings
-from .errors import DuplicateDocumentError, InvalidEmbeddingError, WriterClosedError
+from .errors import (
+    DuplicateDocumentError,
+    EncoderError,
+    InvalidEmbeddingError,
+    WriterClosedError,
+)
 from .identity import EncoderSlot
 from .ingest import embedded_batches, encoded_batches
 from .storage.batch import EncodedBatch
 from .storage.compaction import CompactionReport, compact
 from .storage.generation import find_alive
 from .storage.identifiers import IdQuery
+from .storage.maintenance import MaintenanceReport, maintain
 from .storage.reader import Reader
 from .storage.writer import Commit, StagedSegment, Writer
-from .validation import check_flag, check_ids, make_documents
+from .validation import check_budget, check_flag, check_ids, make_documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,9 @@ class Changes:
         names = [document.id for document in documents]
         if not replace:
             self._refuse_present(names)
-        batches = self._batches(documents, embeddings, progress)
+        encode = self._encoding(documents, embeddings)
         with self._writing() as writer:
-            staged, commit = _stage_and_commit(writer, batches, replace=replace)
+            staged, commit = _stage_and_commit(writer, encode, progress, replace=replace)
         return AddResult(
             generation=commit.generation,
             ids=names,
@@ -100,6 +107,19 @@ class Changes:
         with self._writing() as writer:
             return compact(writer)
 
+    def maintain(self, seconds: float | None, max_steps: int | None) -> MaintenanceReport:
+        """Do what is due; see `Index.maintain`."""
+        check_budget(seconds, max_steps)
+        encode = None if self._encoder.record() is None else self._encode
+        with self._writing() as writer:
+            shared = writer
+        # Without the lock: changes must not wait for hours of training and conversion.
+        return maintain(shared, encode, seconds=seconds, max_steps=max_steps)
+
+    def _encode(self, documents: Sequence[Document]) -> Iterator[EncodedBatch]:
+        """The texts of documents again, by the encoder that the index was made with."""
+        return encoded_batches(documents, self._encoder.get())
+
     def close(self) -> None:
         """End the writer; nothing can be changed afterwards."""
         with self._lock:
@@ -108,17 +128,20 @@ class Changes:
                 self._writer.close()
                 self._writer = None
 
-    def _batches(
-        self,
-        documents: list[Document],
-        embeddings: Sequence[NDArray[Any]] | None,
-        progress: bool,
-    ) -> Iterator[EncodedBatch]:
+    def _encoding(
+        self, documents: list[Document], embeddings: Sequence[NDArray[Any]] | None
+    ) -> _Encode:
+        """Makes the batches of the documents from `first` to `last`, as often as it is asked."""
         if embeddings is None:
-            return encoded_batches(documents, self._encoder.get(), progress=progress)
+            encoder = self._encoder.get()
+            return lambda first, last, progress: encoded_batches(
+                documents[first:last], encoder, progress=progress
+            )
         dim = self._encoder.dim
         arrays = check_embeddings(embeddings, [document.id for document in documents], dim)
-        return embedded_batches(documents, arrays, dim)
+        return lambda first, last, _: embedded_batches(
+            documents[first:last], arrays[first:last], dim
+        )
 
     def _refuse_present(self, ids: list[str]) -> None:
         """Find a duplicate before minutes of encoding; the commit checks again."""
@@ -145,18 +168,36 @@ class Changes:
             yield self._writer
 
 
+_Encode = Callable[[int, int | None, bool], Iterator[EncodedBatch]]
+
+
 def _stage_and_commit(
-    writer: Writer, batches: Iterator[EncodedBatch], *, replace: bool
+    writer: Writer, encode: _Encode, progress: bool, *, replace: bool
 ) -> tuple[list[StagedSegment], Commit]:
     staged: list[StagedSegment] = []
+    first = 0
     try:
-        for batch in batches:
-            staged.append(writer.stage(batch))
+        for batch in encode(0, None, progress):
+            last = first + len(batch.documents)
+            # Not the batch itself: all of them together may be larger than memory.
+            staged.append(writer.stage(batch, recall=partial(_encode_again, encode, first, last)))
+            first = last
         return staged, writer.commit(staged, replace=replace)
     except BaseException:
         # Also when the encoder fails or the user interrupts: nothing may be left behind.
         writer.discard(staged)
         raise
+
+
+def _encode_again(encode: _Encode, first: int, last: int) -> EncodedBatch:
+    """A batch once more, for a segment whose codec was given up meanwhile."""
+    batches = list(encode(first, last, False))
+    if len(batches) != 1:
+        raise EncoderError(
+            "The encoder makes other embeddings of the same text than before; nothing was "
+            "applied. Use an encoder whose result does not change."
+        )
+    return batches[0]
 
 
 def _length(embeddings: object) -> int:

@@ -21,6 +21,7 @@ from .search.explain import Explanation
 from .stats import IndexStats, index_stats
 from .storage import create_index
 from .storage.compaction import CompactionReport
+from .storage.maintenance import MaintenanceReport
 from .storage.manifest import IndexSettings
 from .storage.reader import Reader
 from .validation import (
@@ -268,9 +269,35 @@ class Index(Closing):
         """Merge segments, drop deleted passages, and compress once the index is large enough.
 
         Searching goes on meanwhile. From `flat_below_tokens` on, the first call trains the
-        codec and turns flat segments into coded ones.
+        codec and turns flat segments into coded ones. Everything is written anew in one commit;
+        `maintain` does no more than is due.
         """
         return self._changes.compact()
+
+    def maintain(
+        self, *, seconds: float | None = None, max_steps: int | None = None
+    ) -> MaintenanceReport:
+        """Do what is due to the index, step by step; searches and other writers go on meanwhile.
+
+        Trains the codec, appends centroids where what was added has drifted, retrains once the
+        index has grown eightfold, converts segments to the newest codec, merges small segments
+        and drops deleted passages little by little, and gives back space. Each step is a commit;
+        it may be interrupted at any moment, and the next call goes on from there.
+
+        Args:
+            seconds: no further step is begun after so long; None does all that is due.
+            max_steps: steps at most; None does all that is due.
+
+        Returns:
+            The steps with their reasons, and what is due but was left. Where nothing is due the
+            index stays as it is.
+
+        Raises:
+            InvalidParameterError: seconds or max_steps out of range.
+            CorruptIndexError: a segment is damaged; what was done before stays.
+            StorageError: the disk refused; likewise.
+        """
+        return self._changes.maintain(seconds, max_steps)
 
     def stats(self) -> IndexStats:
         """Sizes, segments, codec and reconstruction error of the newest generation."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .storage.manifest import CODED, CodecRef
+from .storage.drift import DRIFT_BOUND, drift
+from .storage.manifest import CODED, CodecRef, Manifest
 from .view import IndexView
 
 TEXT_PARTS: Final = frozenset({"passages"})
@@ -32,6 +33,33 @@ class CodecStats:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochStats:
+    """One training of the codec, with what was appended to it since.
+
+    Args:
+        epoch: counts trainings, from 1; the highest is the one that new segments are made with.
+        n_centroids: K, appended ones included.
+        n_appends: times that centroids were appended.
+        n_embeddings: of the collection when it was trained.
+        n_segments: made in this epoch.
+        n_tokens: in them, dead ones included.
+        centroid_cosine: mean cosine to the centroids that drift is measured against.
+        worst_drift: by how much the worst of its segments lies below that; 0 without segments.
+        n_drifted_segments: of its segments, those below it by more than the bound.
+    """
+
+    epoch: int
+    n_centroids: int
+    n_appends: int
+    n_embeddings: int
+    n_segments: int
+    n_tokens: int
+    centroid_cosine: float
+    worst_drift: float
+    n_drifted_segments: int
+
+
+@dataclass(frozen=True, slots=True)
 class IndexStats:
     """Counts and sizes of one generation; deleted documents are not counted but take space.
 
@@ -43,9 +71,12 @@ class IndexStats:
         dim: components per embedding.
         bits: residual bits per dimension, once the index is coded.
         encoder: name of the encoder; None for an index of ready-made embeddings.
-        codec: None while the index is flat.
+        codec: that new segments are made with; None while the index is flat.
+        epochs: of all codecs in use, ascending: two while segments are being converted.
         size_bytes: bytes on disk by part.
         bytes_per_token: on disk per token that is stored, without text and full-text index.
+        reclaimable_bytes: of segments that this generation does not name: merged or converted
+            ones that await collection, ones being written, and ones left behind.
     """
 
     generation: int
@@ -59,8 +90,10 @@ class IndexStats:
     bits: int
     encoder: str | None
     codec: CodecStats | None
+    epochs: list[EpochStats]
     size_bytes: dict[str, int]
     bytes_per_token: float
+    reclaimable_bytes: int
 
 
 def index_stats(view: IndexView) -> IndexStats:
@@ -81,8 +114,26 @@ def index_stats(view: IndexView) -> IndexStats:
         bits=manifest.settings.bits,
         encoder=None if manifest.encoder is None else str(manifest.encoder.get("name")),
         codec=None if manifest.codec is None else _codec_stats(manifest.codec),
+        epochs=[_epoch_stats(codec, manifest) for codec in manifest.codecs],
         size_bytes=sizes,
         bytes_per_token=vectors / stored if stored else 0.0,
+        reclaimable_bytes=snapshot.reclaimable_bytes(),
+    )
+
+
+def _epoch_stats(codec: CodecRef, manifest: Manifest) -> EpochStats:
+    segments = [segment for segment in manifest.segments if manifest.codec_of(segment) is codec]
+    drifts = [drift(codec, segment) for segment in segments]
+    return EpochStats(
+        epoch=codec.epoch,
+        n_centroids=codec.n_centroids,
+        n_appends=len(codec.prefixes),
+        n_embeddings=codec.n_embeddings,
+        n_segments=len(segments),
+        n_tokens=sum(segment.n_tokens for segment in segments),
+        centroid_cosine=codec.centroid_cosine,
+        worst_drift=max(drifts, default=0.0),
+        n_drifted_segments=sum(fall > DRIFT_BOUND for fall in drifts),
     )
 
 

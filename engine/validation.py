@@ -282,3 +282,19 @@ def check_threads(threads: object) -> int:
             f"{error}. Correct or unset the environment variable."
         ) from error
     return check_integer("threads", threads, 0, limits.MAX_THREADS)
+
+
+def check_budget(seconds: object, max_steps: object) -> None:
+    """Check the bounds of a maintenance; None is no bound.
+
+    Raises:
+        InvalidParameterError: seconds is no finite number from 0, or max_steps no whole one.
+    """
+    if seconds is not None:
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not number or not 0 <= float(seconds) < math.inf:  # type: ignore[arg-type]
+            raise InvalidParameterError(
+                f"seconds is {seconds!r}: use a finite number from 0, or None for no bound."
+            )
+    if max_steps is not None:
+        check_integer("max_steps", max_steps, 0, 10**9)

@@ -6,6 +6,7 @@ of residuals (`buckets`); `model` applies them; `cells` finds nearest centroids 
 
 from __future__ import annotations
 
+from .appending import append_centroids
 from .model import Codec, Compressed, ReconstructionError
 from .training import TrainingReport, n_centroids, sample_passages, train_codec
 
@@ -14,6 +15,7 @@ __all__ = [
     "Compressed",
     "ReconstructionError",
     "TrainingReport",
+    "append_centroids",
     "n_centroids",
     "sample_passages",
     "train_codec",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..codec import Codec, TrainingReport
 from ..errors import CorruptIndexError
 from .directory import Directory
 from .files import discard_folder, read_tensors, write_tensors
 from .layout import CODECS, codec_file, new_identifier
-from .manifest import CodecRef
+from .manifest import CodecPrefix, CodecRef, FileRef
 
 
 def write_codec(
@@ -27,14 +29,7 @@ def write_codec(
         n_embeddings: of the collection.
         epoch: of the codec.
     """
-    codec_id = new_identifier()
-    try:
-        file = write_tensors(directory, codec_file(codec_id), codec.tensors())
-        directory.sync_folder(f"{CODECS}/{codec_id}")
-        directory.sync_folder(CODECS)
-    except BaseException:
-        discard_codec(directory, codec_id)
-        raise
+    codec_id, file = _write(directory, codec)
     return CodecRef(
         id=codec_id,
         hash=codec.hash,
@@ -48,6 +43,45 @@ def write_codec(
         prefixes=(),
         file=file,
     )
+
+
+def write_appended(
+    directory: Directory, codec: Codec, shorter: CodecRef, *, centroid_cosine: float
+) -> CodecRef:
+    """Write a codec that another was appended to; as `write_codec`.
+
+    Args:
+        directory: of the index.
+        codec: its first centroids are those of the shorter one.
+        shorter: the live codec, which becomes a prefix.
+        centroid_cosine: what drift is measured against from now on.
+    """
+    codec_id, file = _write(directory, codec)
+    return replace(
+        shorter,
+        id=codec_id,
+        hash=codec.hash,
+        n_centroids=codec.n_centroids,
+        centroid_cosine=centroid_cosine,
+        prefixes=(
+            *shorter.prefixes,
+            CodecPrefix(shorter.id, shorter.hash, shorter.n_centroids),
+        ),
+        file=file,
+    )
+
+
+def _write(directory: Directory, codec: Codec) -> tuple[str, FileRef]:
+    """Write a codec under a new id, or leave nothing behind."""
+    codec_id = new_identifier()
+    try:
+        file = write_tensors(directory, codec_file(codec_id), codec.tensors())
+        directory.sync_folder(f"{CODECS}/{codec_id}")
+        directory.sync_folder(CODECS)
+    except BaseException:
+        discard_codec(directory, codec_id)
+        raise
+    return codec_id, file
 
 
 def read_codec(directory: Directory, ref: CodecRef, dim: int) -> Codec:

@@ -6,25 +6,19 @@ carried over from old to new docnos; if an input is gone, the work is thrown awa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from ..codec import TrainingReport, train_codec
-from .change import add_tombstones
-from .codec_store import discard_codec, write_codec
-from .commit import Outcome, Prepared
-from .files import discard_folder
-from .layout import CHECKSUMS_FILE, SEGMENTS, codec_file, new_identifier, segment_file
-from .manifest import CODED, FLAT, CodecRef, Manifest, SegmentRef
-from .merge import Merged, merge
+from ..codec import TrainingReport
+from .lineage import is_large_enough, train
+from .manifest import Manifest
 from .reader import Snapshot
-from .sampling import training_sample
+from .replacement import Replacement
 from .segment import SegmentView
-from .segment_writer import LiveCodec
-from .tombstones import Tombstones
+from .targets import Target, neighbours, target_of
 from .writer import Writer, live_codec
+
+NOTHING = "there is nothing to merge, to drop or to compress"
+"""Why most compactions that change nothing do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,9 @@ def compact(writer: Writer, *, seed: int = 0) -> CompactionReport:
     """Merge the segments of the newest generation into as few as the settings allow.
 
     Dead rows are dropped. An index that has reached `flat_below_tokens` and has no codec gets
-    one, trained on a sample of its passages; flat segments are compressed once there is a codec.
+    one, trained on a sample of its passages; flat segments are compressed once there is a codec,
+    and so are those of 4 bits and more that belong to the epoch before or have drifted. Of 1 and
+    2 bits those are left to `maintain`, which encodes their text again.
     Reading and other writers go on meanwhile; what they commit is kept. Afterwards files that
     nobody needs any more are collected.
 
@@ -78,177 +74,57 @@ class _Compaction:
 
     def __init__(self, writer: Writer, base: Snapshot, seed: int) -> None:
         self._writer = writer
-        self._directory = writer.directory
         self._base = base
         self._seed = seed
-        self._trained: CodecRef | None = None
         self._training: TrainingReport | None = None
-        self._merged: list[Merged] = []
-        self._committed: Manifest | None = None
-        self._outcome = Outcome()
-        self._reason = "there is nothing to merge, to drop or to compress"
 
     def run(self) -> CompactionReport:
-        try:
-            self._writer.guard(self._write)
-            if self._merged:
-                self._committed = self._writer.apply(self._prepare, self._outcome)
-        finally:
-            self._let_go()
-            if not self._outcome.may_be_published:
-                self._discard()
-        return self._report()
+        with Replacement(self._writer, self._base) as work:
+            self._writer.guard(lambda: self._write(work))
+            committed = work.commit()
+        return self._report(committed, work.reason)
 
-    def _write(self) -> None:
+    def _write(self, work: Replacement) -> None:
         """Write all that is to be committed."""
-        live = self._live_codec()
-        for group in plan(self._base, live):
-            self._merged.append(self._merge(group, live))
+        live = live_codec(self._base)
+        if live is None and is_large_enough(self._base):
+            live, self._training = train(work, seed=self._seed)
+        manifest = self._base.manifest
+        targets = {
+            view.id: target_of(view, manifest, live, from_text=False)
+            for view in self._base.segments
+        }
+        for group in plan(self._base, targets):
+            work.merge(group, targets)
 
-    def _live_codec(self) -> LiveCodec | None:
-        """The codec of the index, or a new one if it has grown enough."""
-        present = live_codec(self._base)
-        settings = self._base.manifest.settings
-        n_tokens = self._base.n_tokens
-        if present is not None or n_tokens < max(1, settings.flat_below_tokens):
-            return present
-        views = [view for view in self._base.segments if view.n_alive_tokens]
-        codec, self._training = train_codec(
-            training_sample(views, seed=self._seed),
-            n_embeddings=n_tokens,
-            bits=settings.bits,
-            seed=self._seed,
-            threads=self._writer.threads,
-        )
-        self._trained = write_codec(self._directory, codec, self._training, n_embeddings=n_tokens)
-        self._writer.hold(codec_file(self._trained.id))
-        return LiveCodec(self._trained.id, codec)
-
-    def _merge(self, group: list[SegmentView], live: LiveCodec | None) -> Merged:
-        merged = merge(self._directory, group, live=live, threads=self._writer.threads)
-        if merged.ref is not None:
-            self._writer.hold(segment_file(merged.ref.id, CHECKSUMS_FILE))
-        return merged
-
-    def _prepare(self, newest: Snapshot) -> Prepared | None:
-        """The successor of the newest generation; None if the work fits it no more."""
-        if not self._fits(newest.manifest):
-            return None
-        segments = self._segments(newest.manifest)
-        refs, files = add_tombstones(
-            self._directory, newest, segments, self._late_tombstones(newest), rewrite=True
-        )
-        manifest = newest.manifest
-        successor = replace(
-            manifest,
-            generation=manifest.generation + 1,
-            commit_uuid=new_identifier(),
-            codecs=manifest.codecs if self._trained is None else (self._trained,),
-            segments=segments,
-            tombstones=refs,
-        )
-        return Prepared(successor, files)
-
-    def _fits(self, newest: Manifest) -> bool:
-        if newest.codecs != self._base.manifest.codecs:
-            self._reason = "another writer changed the codec meanwhile"
-            return False
-        present = {segment.id for segment in newest.segments}
-        if not all(id in present for merged in self._merged for id in merged.inputs):
-            self._reason = "another writer compacted a segment meanwhile"
-            return False
-        return True
-
-    def _segments(self, newest: Manifest) -> tuple[SegmentRef, ...]:
-        """The newest segments, each output standing where the first of its inputs stood."""
-        outputs = {merged.inputs[0]: merged.ref for merged in self._merged}
-        gone = {id for merged in self._merged for id in merged.inputs}
-        segments = [
-            outputs.get(segment.id) if segment.id in gone else segment
-            for segment in newest.segments
-        ]
-        return tuple(segment for segment in segments if segment is not None)
-
-    def _late_tombstones(self, newest: Snapshot) -> Tombstones:
-        """Rows of the outputs that died in their inputs since the base."""
-        base = {view.id: view for view in self._base.segments}
-        now = {view.id: view for view in newest.segments}
-        rows = {}
-        for merged in self._merged:
-            if merged.ref is None:
-                continue
-            dead = [
-                merged.docnos[id][_died(base[id], now[id])].astype(np.uint32)
-                for id in merged.inputs
-            ]
-            rows[merged.ref.id] = np.sort(np.concatenate(dead))
-        return Tombstones(rows={id: docnos for id, docnos in rows.items() if len(docnos)})
-
-    def _outputs(self) -> list[str]:
-        return [merged.ref.id for merged in self._merged if merged.ref is not None]
-
-    def _let_go(self) -> None:
-        """Stop renewing the new files: they were committed, or will be removed."""
-        for id in self._outputs():
-            self._writer.let_go(segment_file(id, CHECKSUMS_FILE))
-        if self._trained is not None:
-            self._writer.let_go(codec_file(self._trained.id))
-
-    def _discard(self) -> None:
-        """Remove the new files, which no manifest names."""
-        for id in self._outputs():
-            discard_folder(self._directory, f"{SEGMENTS}/{id}")
-        if self._trained is not None:
-            discard_codec(self._directory, self._trained.id)
-
-    def _report(self) -> CompactionReport:
+    def _report(self, committed: Manifest | None, reason: str) -> CompactionReport:
         before = self._base.manifest
-        after = self._committed or before
-        dropped = sum(int((d < 0).sum()) for merged in self._merged for d in merged.docnos.values())
-        committed = self._committed is not None
+        after = committed or before
+        left = {segment.id for segment in after.segments}
+        gone = [view for view in self._base.segments if view.id not in left]
+        dropped = sum(view.n_documents - view.n_alive_documents for view in gone)
         return CompactionReport(
             generation=after.generation,
-            committed=committed,
-            reason="" if committed else self._reason,
+            committed=committed is not None,
+            reason="" if committed else reason or NOTHING,
             segments_before=len(before.segments),
             segments_after=len(after.segments),
-            dropped_documents=dropped if committed else 0,
+            dropped_documents=dropped,
             training=self._training if committed else None,
         )
 
 
-def _died(base: SegmentView, now: SegmentView) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """bool [n_documents]: alive in the base and not any more."""
-    everything = np.ones(base.n_documents, dtype=np.bool_)
-    was = everything if base.alive_documents is None else base.alive_documents
-    now_alive = everything if now.alive_documents is None else now.alive_documents
-    return was & ~now_alive
-
-
-def plan(base: Snapshot, live: LiveCodec | None) -> list[list[SegmentView]]:
+def plan(base: Snapshot, targets: dict[str, Target]) -> list[list[SegmentView]]:
     """Groups of neighbouring segments that are worth writing anew as one segment each.
 
     Args:
         base: the generation to be compacted.
-        live: the codec of the outputs; None keeps them flat.
+        targets: what each segment is to become, by id.
     """
-    kind = FLAT if live is None else CODED
-    groups = _neighbours(base.segments, base.manifest.settings.max_segment_passages)
-    return [group for group in groups if len(group) > 1 or _is_worth_rewriting(group[0], kind)]
+    max_passages = base.manifest.settings.max_segment_passages
+    groups = neighbours(base.segments, targets, max_passages=max_passages)
+    return [group for group in groups if len(group) > 1 or _is_worth(group[0], targets)]
 
 
-def _neighbours(views: Sequence[SegmentView], max_passages: int) -> list[list[SegmentView]]:
-    groups: list[list[SegmentView]] = []
-    filled = 0
-    for view in views:
-        if groups and filled + view.n_alive_passages <= max_passages:
-            groups[-1].append(view)
-            filled += view.n_alive_passages
-        else:
-            groups.append([view])
-            filled = view.n_alive_passages
-    return groups
-
-
-def _is_worth_rewriting(view: SegmentView, kind: str) -> bool:
-    return view.kind != kind or view.n_alive_documents < view.n_documents
+def _is_worth(view: SegmentView, targets: dict[str, Target]) -> bool:
+    return targets[view.id].converts or view.n_alive_documents < view.n_documents

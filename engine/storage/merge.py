@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import CorruptIndexError
 from .directory import Directory
 from .manifest import CODED, SegmentRef
 from .segment import SegmentView
@@ -16,6 +17,9 @@ from .segment_writer import LiveCodec, SegmentWriter, new_segment
 
 CHUNK_TOKENS: Final = 1 << 17
 """Tokens that are copied at a time."""
+
+REBUILT_BYTES: Final = 64 * 2**20
+"""Float32 embeddings that are decompressed at a time."""
 
 CHUNK_DOCUMENTS: Final = 1000
 """Documents that are copied at a time."""
@@ -39,15 +43,22 @@ class Merged:
 
 
 def merge(
-    directory: Directory, views: Sequence[SegmentView], *, live: LiveCodec | None, threads: int = 0
+    directory: Directory,
+    views: Sequence[SegmentView],
+    *,
+    live: LiveCodec | None,
+    recode: Collection[str] = (),
+    threads: int = 0,
 ) -> Merged:
     """Write the alive rows of segments into a new one.
 
     Args:
         directory: of the index.
         views: the inputs, in order; each stays as it is.
-        live: the codec of the output, None for a flat one. Coded inputs must have been made with
-            it: their codes and residuals are copied, never decoded and coded again.
+        live: the codec of the output, None for a flat one. What was coded in its epoch is copied;
+            what was coded in another is decompressed and compressed again, which only 4 bits and
+            more bear.
+        recode: ids of inputs that are compressed again though they were coded in its epoch.
         threads: for compression; 0 is all cores.
 
     Raises:
@@ -63,7 +74,8 @@ def merge(
         directory, dim=views[0].dim, n_tokens=n_tokens, live=live, threads=threads
     ) as output:
         for view in views:
-            _copy_tokens(view, output)
+            copied = live is not None and view.codec is live.codec and view.id not in recode
+            _copy_tokens(view, output, copied=copied)
             _copy_documents(view, output)
             _copy_passages(view, docnos[view.id], output)
             # It leaves the few kept connections to those who search meanwhile.
@@ -75,14 +87,15 @@ def _new_docnos(views: Sequence[SegmentView]) -> dict[str, I64]:
     found: dict[str, I64] = {}
     count = 0
     for view in views:
-        alive = _alive_docnos(view)
+        alive = alive_docnos(view)
         found[view.id] = np.full(view.n_documents, -1, dtype=np.int64)
         found[view.id][alive] = np.arange(count, count + len(alive))
         count += len(alive)
     return found
 
 
-def _alive_docnos(view: SegmentView) -> I64:
+def alive_docnos(view: SegmentView) -> I64:
+    """The documents of a segment that are alive, ascending."""
     if view.alive_documents is None:
         return np.arange(view.n_documents)
     return np.flatnonzero(view.alive_documents)
@@ -101,18 +114,46 @@ def _pid_chunks(view: SegmentView) -> Iterator[I64]:
     return (chunk for chunk in np.split(pids, edges) if len(chunk))
 
 
-def _copy_tokens(view: SegmentView, output: SegmentWriter) -> None:
-    names = ("codes", "residuals", "inverse_norms") if view.kind == CODED else ("embeddings",)
+def _copy_tokens(view: SegmentView, output: SegmentWriter, *, copied: bool) -> None:
     for pids in _pid_chunks(view):
-        starts, ends = view.offsets[pids], view.offsets[pids + 1]
-        rows = token_rows(starts, ends)
-        for name in names:
-            view.touch(name, starts, ends)
-        arrays = [getattr(view, name)[rows] for name in names]
-        if view.kind == CODED:
-            output.append_codes(*arrays, centroid_cosine=view.files.ref.centroid_cosine or 0.0)
+        if view.kind == CODED and copied:
+            cosine = view.files.ref.centroid_cosine or 0.0
+            codes, residuals, inverse_norms = read_codes(view, pids)
+            output.append_codes(codes, residuals, inverse_norms, cosine)
         else:
-            output.append_embeddings(*arrays)
+            for rows in read_embeddings(view, pids):
+                output.append_embeddings(rows)
+
+
+def read_codes(view: SegmentView, pids: I64) -> list[NDArray[Any]]:
+    """Codes, residuals and inverse norms of passages of a coded segment, checked."""
+    return _read(view, pids, "codes", "residuals", "inverse_norms")
+
+
+def read_embeddings(view: SegmentView, pids: I64) -> Iterator[NDArray[np.floating[Any]]]:
+    """The embeddings of passages of a segment, checked; of a coded one as they are rebuilt.
+
+    Yields:
+        float16 or float32 [n, dim], in the order of the pids.
+    """
+    if view.kind != CODED:
+        yield from _read(view, pids, "embeddings")
+        return
+    if view.codec is None:
+        raise CorruptIndexError(f"Segment {view.id} is compressed but the index has no codec.")
+    codes, residuals, inverse_norms = read_codes(view, pids)
+    step = max(1, REBUILT_BYTES // (4 * view.dim))
+    for start in range(0, len(codes), step):
+        part = slice(start, start + step)
+        yield view.codec.decompress(codes[part], residuals[part], inverse_norms[part])
+
+
+def _read(view: SegmentView, pids: I64, *names: str) -> list[NDArray[Any]]:
+    starts, ends = view.offsets[pids], view.offsets[pids + 1]
+    for name in names:
+        view.touch(name, starts, ends)
+    rows = token_rows(starts, ends)
+    return [getattr(view, name)[rows] for name in names]
 
 
 def token_rows(starts: I64, ends: I64) -> slice | I64:
@@ -126,13 +167,13 @@ def token_rows(starts: I64, ends: I64) -> slice | I64:
 
 
 def _copy_documents(view: SegmentView, output: SegmentWriter) -> None:
-    docnos = _alive_docnos(view)
+    docnos = alive_docnos(view)
     for start in range(0, len(docnos), CHUNK_DOCUMENTS):
         part = docnos[start : start + CHUNK_DOCUMENTS]
-        output.append_documents(view.passages.documents(part), _sequences(view, part))
+        output.append_documents(view.passages.documents(part), sequences_of(view, part))
 
 
-def _sequences(view: SegmentView, docnos: I64) -> NDArray[np.uint64]:
+def sequences_of(view: SegmentView, docnos: I64) -> NDArray[np.uint64]:
     """The sequence of each document: its own, or that of its segment."""
     stored = view.files.sequences
     if stored is None:

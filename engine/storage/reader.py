@@ -20,6 +20,7 @@ from .layout import manifest_name
 from .manifest import Manifest
 from .pins import Renewals, remove_pin, renew, write_pin
 from .segment import SegmentView
+from .space import reclaimable_bytes
 from .tombstones import Tombstones
 
 logger = logging.getLogger(__name__)
@@ -329,6 +330,10 @@ class Snapshot(Closing):
         total["tombstones"] = sum(ref.file.size_bytes for ref in manifest.tombstones)
         total["manifest"] = len(manifest.encode())
         return total
+
+    def reclaimable_bytes(self) -> int:
+        """Bytes of segments on disk that this generation does not name."""
+        return reclaimable_bytes(self._reader.directory, self.manifest)
 
     def close(self) -> None:
         """Let go of the generation; nothing happens the second time."""

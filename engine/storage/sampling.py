@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..codec import sample_passages
 from ..codec.training import SAMPLE_BYTES
-from .merge import token_rows
+from .merge import read_embeddings
 from .segment import SegmentView
 
 READ_PASSAGES: Final = 4096
@@ -20,10 +20,10 @@ I64 = NDArray[np.int64]
 
 
 def training_sample(views: Sequence[SegmentView], *, seed: int = 0) -> NDArray[np.float32]:
-    """Embeddings of randomly drawn alive passages of flat segments.
+    """Embeddings of randomly drawn alive passages, of coded segments as they are rebuilt.
 
     Args:
-        views: flat segments, with alive passages among them.
+        views: segments with alive passages among them.
         seed: equal seeds draw equal passages.
 
     Returns:
@@ -60,10 +60,7 @@ def _choose(
 def _read(view: SegmentView, pids: I64, sample: NDArray[Any], filled: int) -> int:
     """Read the embeddings of passages into the sample, from row `filled` on."""
     for start in range(0, len(pids), READ_PASSAGES):
-        part = pids[start : start + READ_PASSAGES]
-        starts, ends = view.offsets[part], view.offsets[part + 1]
-        view.touch("embeddings", starts, ends)
-        rows = view.embeddings[token_rows(starts, ends)]
-        sample[filled : filled + len(rows)] = rows
-        filled += len(rows)
+        for rows in read_embeddings(view, pids[start : start + READ_PASSAGES]):
+            sample[filled : filled + len(rows)] = rows
+            filled += len(rows)
     return filled

@@ -35,10 +35,23 @@ COMPRESS_BYTES: Final = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class LiveCodec:
-    """A codec and the id under which the index keeps it."""
+    """A codec and the id under which the index keeps it.
+
+    Args:
+        id: of the codec, or of one of its prefixes.
+        codec: that segments are compressed and read with.
+        prefix: centroids of the prefix, where `id` is one: such segments take codes that were
+            made with it and cannot compress.
+    """
 
     id: str
     codec: Codec
+    prefix: int | None = None
+
+    @property
+    def n_centroids(self) -> int:
+        """Codes of its segments are below it."""
+        return self.codec.n_centroids if self.prefix is None else self.prefix
 
 
 class SegmentWriter:
@@ -76,9 +89,9 @@ class SegmentWriter:
         if self._live is None:
             self._embeddings = reserve("embeddings", np.float16, (n, self._dim))
             return
-        codec = self._live.codec
-        self._codes = reserve("codes", codec.code_dtype, (n,))
-        self._residuals = reserve("residuals", np.uint8, (n, codec.residual_bytes))
+        code_dtype = np.uint16 if self._live.n_centroids <= 1 << 16 else np.uint32
+        self._codes = reserve("codes", code_dtype, (n,))
+        self._residuals = reserve("residuals", np.uint8, (n, self._live.codec.residual_bytes))
         self._inverse_norms = reserve("inverse_norms", np.uint8, (n,))
 
     def append_documents(
@@ -107,6 +120,8 @@ class SegmentWriter:
         if self._live is None:
             self._embeddings.append(embeddings)
             return
+        if self._live.prefix is not None:
+            raise ValueError("a prefix's segments take codes only")
         rows = max(1, COMPRESS_BYTES // (4 * self._dim))
         for start in range(0, len(embeddings), rows):
             part = embeddings[start : start + rows]
@@ -143,7 +158,7 @@ class SegmentWriter:
         if self._sequences:
             tensors["sequences"] = np.concatenate(self._sequences)
         if self._live is not None:
-            self._put_inverted_lists(tensors["doclens"], self._live.codec.n_centroids)
+            self._put_inverted_lists(tensors["doclens"], self._live.n_centroids)
         for name, tensor in (tensors | id_tensors(self._ids)).items():
             self._tensors.put(name, tensor)
         self._tensors.finish()
@@ -177,7 +192,7 @@ class SegmentWriter:
             n_tokens=self._n_tokens,
             sequence=max((int(part.max()) for part in self._sequences), default=0),
             codec=None if live is None else live.id,
-            n_centroids=0 if live is None else live.codec.n_centroids,
+            n_centroids=0 if live is None else live.n_centroids,
             centroid_cosine=None if live is None else self._cosines / self._n_tokens,
             arrays_bytes=arrays,
             passages_bytes=passages,

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ...engine.errors import WeftError
-from . import checking, demo, evaluating, ingest, manage, searching
+from . import checking, demo, evaluating, ingest, maintaining, manage, searching
 from .output import fail
 
 
@@ -62,5 +62,5 @@ def _global_options(
         logging.getLogger().addHandler(logging.NullHandler())
 
 
-for module in (ingest, searching, manage, checking, evaluating, demo):
+for module in (ingest, searching, manage, maintaining, checking, evaluating, demo):
     module.register(app)

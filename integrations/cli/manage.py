@@ -91,6 +91,7 @@ def show_stats(stats: Mapping[str, Any]) -> None:
     parts = sorted(stats["size_bytes"].items(), key=lambda part: -part[1])
     sizes = {name.replace("_", " "): size(n) for name, n in parts}
     sizes["total"] = size(sum(stats["size_bytes"].values()))
+    sizes["awaiting collection"] = size(stats["reclaimable_bytes"])
     sizes["per token, without text"] = f"{stats['bytes_per_token']:.1f} B"
     out.print(key_values("On disk", sizes, numbers=True))
 
@@ -110,8 +111,18 @@ def _counts(stats: Mapping[str, Any]) -> dict[str, str]:
         rows["codec"] = "none yet: searched exactly"
     else:
         rows["codec"] = f"{codec['n_centroids']:,} centroids, {codec['bits']} bits"
+        rows |= {f"epoch {e['epoch']}": _epoch(e) for e in stats["epochs"]}
         rows["reconstruction"] = (
             f"mean cosine {codec['mean_cosine']:.4f}, "
             f"mean squared error {codec['mean_squared_error']:.4f}"
         )
     return rows
+
+
+def _epoch(epoch: Mapping[str, Any]) -> str:
+    """One training of the codec, in a line."""
+    appended = f", {epoch['n_appends']} times appended" if epoch["n_appends"] else ""
+    return (
+        f"{epoch['n_centroids']:,} centroids{appended}, {epoch['n_segments']:,} segments, "
+        f"{epoch['n_drifted_segments']:,} of them drifted, worst drift {epoch['worst_drift']:.3f}"
+    )

@@ -198,8 +198,8 @@ def meanwhile(monkeypatch, action):
     """Run something after the segments were merged and before the commit."""
     real = compaction._Compaction._write
 
-    def write(self):
-        real(self)
+    def write(self, work):
+        real(self, work)
         action()
 
     monkeypatch.setattr(compaction._Compaction, "_write", write)

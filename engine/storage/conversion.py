@@ -1,0 +1,123 @@
+"""Conversion: segments take the form of the live codec, a bounded part at a time.
+
+Each part is a commit of its own. What is converted of a large segment dies in it by rows, as if
+it had been replaced, so that a conversion which was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .batch import EncodedBatch
+from .encoding import Encode, encoded
+from .merge import Merged, alive_docnos, sequences_of
+from .replacement import Replacement
+from .segment import SegmentView
+from .segment_writer import LiveCodec, new_segment
+from .targets import Source, Target
+
+STEP_TOKENS: Final = 1 << 22
+"""Embeddings that are converted in one commit; a document more, where it has many."""
+
+ENCODED_STEP_TOKENS: Final = 1 << 20
+"""The same where they come from text: what an interrupt loses takes long to make again."""
+
+I64 = NDArray[np.int64]
+
+
+def due_for_conversion(
+    views: Sequence[SegmentView], targets: Mapping[str, Target]
+) -> list[SegmentView]:
+    """The next segments that are to be converted together, in one commit.
+
+    Args:
+        views: in the order of the index.
+        targets: by id.
+
+    Returns:
+        The first segment that is to be converted, and those behind it that are converted alike
+        while they stay within one commit's bound; nothing if all have their form.
+    """
+    chosen: list[SegmentView] = []
+    n_tokens = 0
+    for view in views:
+        target = targets[view.id]
+        if not chosen and not target.converts:
+            continue
+        if chosen and (not target.converts or target.source is not targets[chosen[0].id].source):
+            break
+        n_tokens += view.n_alive_tokens
+        if chosen and n_tokens > _step(target):
+            break
+        chosen.append(view)
+        if target.source is Source.TEXT:
+            break
+    return chosen
+
+
+def convert(
+    work: Replacement,
+    views: Sequence[SegmentView],
+    targets: Mapping[str, Target],
+    encode: Encode | None,
+) -> None:
+    """Write what `due_for_conversion` chose, or the first part of it, in its new form.
+
+    Raises:
+        NotFromTextError: a document's embeddings cannot be made from its text.
+    """
+    first, target = views[0], targets[views[0].id]
+    docnos = _first_documents(first, _step(target))
+    partial = len(docnos) < first.n_alive_documents
+    from_text = target.source is Source.TEXT and len(docnos) > 0
+    if from_text and encode is not None and target.live is not None:
+        for some, batch in encoded(first, docnos, encode):
+            work.put(_write(work, first, some, batch, target.live), partial=partial)
+    elif partial:
+        work.merge([_part(first, docnos)], targets, partial=True)
+    else:
+        work.merge(views, targets)
+
+
+def _step(target: Target) -> int:
+    return ENCODED_STEP_TOKENS if target.source is Source.TEXT else STEP_TOKENS
+
+
+def _first_documents(view: SegmentView, n_tokens: int) -> I64:
+    """The first alive documents, with about so many embeddings; at least one."""
+    docnos = alive_docnos(view)
+    sizes = np.bincount(view.passage_document, weights=view.doclens, minlength=view.n_documents)
+    fitting = int(np.searchsorted(np.cumsum(sizes[docnos]), n_tokens, side="left")) + 1
+    return docnos[:fitting]
+
+
+def _part(view: SegmentView, docnos: I64) -> SegmentView:
+    """A segment as if only some of its documents were alive."""
+    alive = np.zeros(view.n_documents, dtype=np.bool_)
+    alive[docnos] = True
+    return SegmentView(view.files, alive, view.codec)
+
+
+def _write(
+    work: Replacement, view: SegmentView, docnos: I64, batch: EncodedBatch, live: LiveCodec
+) -> Merged:
+    """A new segment of a batch of documents that were encoded again."""
+    moved = np.full(view.n_documents, -1, dtype=np.int64)
+    moved[docnos] = np.arange(len(docnos))
+    with new_segment(
+        work.writer.directory,
+        dim=batch.dim,
+        n_tokens=batch.n_tokens,
+        live=live,
+        threads=work.writer.threads,
+    ) as segment:
+        segment.append_embeddings(batch.embeddings)
+        segment.append_documents(batch.documents, sequences_of(view, docnos))
+        segment.append_passages(
+            batch.passage_document, batch.ordinals(), batch.spans, batch.doclens
+        )
+    return Merged((view.id,), segment.ref, {view.id: moved})

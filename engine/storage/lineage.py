@@ -1,0 +1,184 @@
+"""The lineage of codecs: training the first, appending centroids, training the next epoch.
+
+Each of these writes a codec that no segment needs yet and commits it; the manifest's fence
+picks one if two race. Segments follow one by one, see `conversion`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import Codec, TrainingReport, append_centroids, train_codec
+from .codec_store import write_appended, write_codec
+from .drift import FINE_BITS, drifted
+from .encoding import Encode, encoded_sample
+from .manifest import MAX_EPOCHS, MAX_PREFIXES, CodecRef, Manifest
+from .reader import Snapshot
+from .replacement import Replacement
+from .sampling import training_sample
+from .segment import SegmentView
+from .segment_writer import LiveCodec
+
+GROWTH: Final = 8
+"""Growth since its training at which a codec is followed by the next epoch."""
+
+GROWTH_WHEN_DRIFTED: Final = 2
+"""The same where centroids keep drifting and no more can be appended: retraining costs as much
+as all growth since the last one, so that it must not follow each small change."""
+
+DRIFTED_SHARE: Final = 0.05
+"""Drifted embeddings, of those that the epoch was trained on, from which centroids are appended.
+With fewer, each small batch would use up one of the few times that centroids are appended."""
+
+MAX_APPENDED: Final = 4
+"""Centroids of an epoch at most, as a multiple of those that were trained."""
+
+
+def is_large_enough(base: Snapshot) -> bool:
+    """Whether an index without a codec has grown enough for one."""
+    return base.n_tokens >= max(1, base.manifest.settings.flat_below_tokens)
+
+
+def train(work: Replacement, *, seed: int) -> tuple[LiveCodec, TrainingReport]:
+    """Write the first codec of an index of flat segments.
+
+    Args:
+        work: takes the codec; its base has alive passages.
+        seed: of the sample and the training.
+    """
+    return _train(work, training_sample(_alive(work.base), seed=seed), epoch=1, seed=seed)
+
+
+def retrain(work: Replacement, encode: Encode | None, *, seed: int) -> LiveCodec:
+    """Write the codec of the next epoch, which stands beside the live one until all is converted.
+
+    Args:
+        work: takes the codec; its base has one codec and alive passages.
+        encode: for indexes of 1 and 2 bits, whose embeddings are no measure any more.
+        seed: of the sample and the training.
+
+    Raises:
+        NotFromTextError: embeddings of the sample were not made from text.
+    """
+    live = work.base.manifest.codecs[-1]
+    if live.bits >= FINE_BITS or encode is None:
+        sample = training_sample(_alive(work.base), seed=seed)
+    else:
+        sample = encoded_sample(_alive(work.base), encode, seed=seed)
+    return _train(work, sample, epoch=live.epoch + 1, seed=seed)[0]
+
+
+def _train(
+    work: Replacement, sample: NDArray[np.float32], *, epoch: int, seed: int
+) -> tuple[LiveCodec, TrainingReport]:
+    base, writer = work.base, work.writer
+    codec, training = train_codec(
+        sample,
+        n_embeddings=base.n_tokens,
+        bits=base.manifest.settings.bits,
+        seed=seed,
+        threads=writer.threads,
+    )
+    ref = write_codec(writer.directory, codec, training, n_embeddings=base.n_tokens, epoch=epoch)
+    work.put_codecs((*base.manifest.codecs, ref))
+    return LiveCodec(ref.id, codec), training
+
+
+def append(work: Replacement, *, seed: int) -> str:
+    """Write the live codec with more centroids, for what has drifted.
+
+    From then on drift is measured against what the longer codec reaches on it, so that
+    embeddings which more centroids do not serve better are not tried again and again.
+
+    Args:
+        work: takes the codec; centroids can be appended to that of its base.
+        seed: of the sample and of k-means.
+
+    Returns:
+        What was done, in words; "" if more centroids would not help.
+    """
+    base = work.base
+    *older, live = base.manifest.codecs
+    views = [view for view in drifted_views(base) if view.n_alive_tokens]
+    present = base.codecs[live.id]
+    found = append_centroids(
+        present,
+        training_sample(views, seed=seed),
+        n_embeddings=sum(view.n_alive_tokens for view in views),
+        served=live.centroid_cosine,
+        at_most=room(live),
+        seed=seed,
+        threads=work.writer.threads,
+    )
+    if found is None:
+        return ""
+    longer, cosine = found
+    measure = min(live.centroid_cosine, cosine)
+    ref = write_appended(work.writer.directory, longer, live, centroid_cosine=measure)
+    work.put_codecs((*older, ref))
+    return _appended(present, longer, cosine)
+
+
+def _appended(shorter: Codec, longer: Codec, cosine: float) -> str:
+    return (
+        f"{longer.n_centroids - shorter.n_centroids:,} centroids behind {shorter.n_centroids:,}; "
+        f"drifted embeddings now have a mean cosine of {cosine:.3f} to theirs"
+    )
+
+
+def drifted_views(base: Snapshot) -> list[SegmentView]:
+    """Segments that the live codec was made too early for, though they were made with it."""
+    manifest = base.manifest
+    if manifest.codec is None:
+        return []
+    live = manifest.codec.id
+    return [
+        view
+        for view in base.segments
+        if view.codec_id == live and drifted(manifest, view.files.ref)
+    ]
+
+
+def has_drifted(base: Snapshot) -> bool:
+    """Whether enough embeddings have drifted for the codec to be changed."""
+    live = base.manifest.codec
+    if live is None:
+        return False
+    n_tokens = sum(view.n_alive_tokens for view in drifted_views(base))
+    return n_tokens >= max(1.0, DRIFTED_SHARE * live.n_embeddings)
+
+
+def room(live: CodecRef) -> int:
+    """How many centroids may still be appended to a codec."""
+    if len(live.prefixes) >= MAX_PREFIXES:
+        return 0
+    trained = live.prefixes[0].n_centroids if live.prefixes else live.n_centroids
+    return max(0, MAX_APPENDED * trained - live.n_centroids)
+
+
+def retraining_reason(base: Snapshot) -> str:
+    """Why the index needs another epoch; "" if it does not."""
+    live = base.manifest.codec
+    if live is None:
+        return ""
+    growth = base.n_tokens / live.n_embeddings
+    if growth >= GROWTH:
+        return f"{growth:.1f} times as many embeddings as when the codec was trained"
+    if growth >= GROWTH_WHEN_DRIFTED and has_drifted(base) and not room(live):
+        return (
+            f"embeddings keep drifting, no more centroids can be appended, and there are "
+            f"{growth:.1f} times as many as when the codec was trained"
+        )
+    return ""
+
+
+def can_begin_epoch(manifest: Manifest) -> bool:
+    """Whether there is room for another codec beside the live one."""
+    return len(manifest.codecs) < MAX_EPOCHS
+
+
+def _alive(base: Snapshot) -> list[SegmentView]:
+    return [view for view in base.segments if view.n_alive_tokens]
