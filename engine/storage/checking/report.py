@@ -85,7 +85,8 @@ class CheckReport:
     @property
     def n_lost(self) -> int:
         """Documents that a repair would drop."""
-        return sum(part.n_documents for part in self.lost)
+        named = {id for part in self.lost for id in part.ids}
+        return len(named) + sum(part.n_unnamed for part in self.lost)
 
 
 @dataclass(frozen=True, slots=True)
