@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test crash lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -27,6 +27,9 @@ demo: $(VENV)/.stamp-demo ## index real text of this machine and answer five que
 
 test: $(VENV)/.stamp-test ## run all tests
 	$(BIN)/python -m pytest
+
+crash: $(VENV)/.stamp-test ## all campaigns at full size: kills, power losses, failing calls (half an hour)
+	WEFT_CRASH=full $(BIN)/python -m pytest tests/crash
 
 lint: $(VENV)/.stamp-test ## ruff, and mypy on the installed package
 	$(BIN)/ruff check .

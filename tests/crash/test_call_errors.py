@@ -1,5 +1,7 @@
 """Each call of each operation fails once in each way: a typed error, and nothing is lost.
 
+An interrupt before and after each call is one of the ways.
+
 The process lives on. Afterwards the power fails as well, so that what the failed call has left
 undone is gone.
 """
@@ -10,21 +12,19 @@ from collections import Counter
 from random import Random
 
 import pytest
+from aftermath import go_on, go_on_after, held, held_after
 from campaigns import report, size
-from faults import FAULTS, Fault, Faults
-from operations import KINDS, Operation, Operations, go_on, held, make_index
+from faults import FAULTS, INTERRUPTS, Fault, Faults
+from operations import PREPARED, Operation, make_index, prepare
 from simulated_directory import Shelf, SimulatedDirectory
 from simulated_disk import Disk, PowerLoss
-from storage_tools import add, document
 
-from weft.engine.errors import CommitUncertainError, StorageError, WriterClosedError
-from weft.engine.storage.directory import SyncFailedError
+from weft.engine.errors import CommitUncertainError, StorageError
+from weft.engine.storage.layout import generations
 from weft.engine.storage.writer import Writer
 
-STRIDE = size(11, 1)
+STRIDE = size(23, 1)
 """Of so many failures one is tried."""
-
-LATER = document("later", 99)
 
 
 @pytest.fixture(autouse=True)
@@ -35,25 +35,9 @@ def quiet():
     logging.getLogger("weft").setLevel(logging.NOTSET)
 
 
-def prepared(name: str, shelf: Shelf) -> tuple[Disk, dict, Operation]:
-    """An index with segments and tombstones, and an operation that is to be done next."""
-    directory = SimulatedDirectory(shelf=shelf)
-    make_index(directory, coded=name in ("convert", "compact"))
-    operations = Operations(Random(name))
-    before = ["add", "add", "upsert", "delete", *(["compact", "upsert"] * (name == "compact"))]
-    with Writer(directory) as writer:
-        for kind in before:
-            operations.next(kind).perform(writer)
-    state = operations.state
-    return directory.disk.copy(), dict(state), operations.next(KINDS_OF.get(name, name))
-
-
-KINDS_OF = {"convert": "compact"}
-
-
 def fail_once(
     disk: Disk, shelf: Shelf, operation: Operation, at: int, fault: Fault
-) -> tuple[SimulatedDirectory, Writer, OSError | None]:
+) -> tuple[SimulatedDirectory, Writer, BaseException | None]:
     """Do an operation, one call of which fails; what came of it."""
     faults = Faults()
     directory = SimulatedDirectory(disk.copy(), shelf, faults)
@@ -61,38 +45,12 @@ def fail_once(
     faults.arm(at, fault)
     try:
         operation.run(writer)
-    except StorageError as error:
+    except (StorageError, KeyboardInterrupt) as error:
         return directory, writer, error
     return directory, writer, None
 
 
-def check(directory: SimulatedDirectory, before: dict, operation: Operation, error) -> dict:
-    """What the index holds agrees with what the operation has said."""
-    found = held(directory)
-    if error is None:
-        assert found == operation.after
-    elif isinstance(error, CommitUncertainError):
-        assert found in (before, operation.after)
-    else:
-        assert found == before
-    return found
-
-
-def go_on_after(directory: SimulatedDirectory, writer: Writer, found: dict, error) -> dict:
-    """The writer goes on, unless an fsync failed that it had to tell of."""
-    cause = error.__cause__ if isinstance(error, CommitUncertainError) else error
-    if isinstance(cause, SyncFailedError):
-        with pytest.raises(WriterClosedError):
-            add(writer, [LATER])
-    else:
-        add(writer, [LATER])
-        found = found | {LATER.id: LATER}
-        assert held(directory) == found
-    writer.close()
-    return go_on(directory, found, tidy=True)
-
-
-@pytest.mark.parametrize("name", ["create", "convert", *KINDS])
+@pytest.mark.parametrize("name", ["create", *PREPARED])
 def test_each_call_fails_once(name):
     counts: Counter[str] = Counter()
     shelf = Shelf()
@@ -107,12 +65,14 @@ def test_each_call_fails_once(name):
 
 def failures(calls, random: Random):
     """Which calls are to fail, and how."""
-    chosen = [(at, f) for at, (kind, _) in enumerate(calls) for f in FAULTS[kind]]
+    chosen = [(at, f) for at, (kind, _) in enumerate(calls) for f in (*FAULTS[kind], *INTERRUPTS)]
     return random.sample(chosen, len(chosen))[::STRIDE]
 
 
 def fail_operation(name: str, shelf: Shelf, counts: Counter) -> None:
-    disk, before, operation = prepared(name, shelf)
+    made = SimulatedDirectory(shelf=shelf)
+    before, operation = prepare(name, made)
+    disk = made.disk.copy()
     directory, writer, _ = fail_once(disk, shelf, operation, 10**9, Fault(errno.EIO))
     calls = list(directory.faults.calls)
     writer.close()
@@ -122,7 +82,7 @@ def fail_operation(name: str, shelf: Shelf, counts: Counter) -> None:
         hit = directory.faults.hit
         directory.faults.disarm()
         try:
-            found = check(directory, before, operation, error)
+            found = held_after(directory, before, operation, error)
             expected = go_on_after(directory, writer, found, error)
             loss = PowerLoss(directory.disk).at(len(directory.disk), random)
             assert held(SimulatedDirectory(loss, shelf)) == expected
@@ -143,12 +103,10 @@ def fail_creation(shelf: Shelf, counts: Counter) -> None:
         made = True
         try:
             make_index(directory, coded=False)
-        except StorageError as error:
-            made = isinstance(error, CommitUncertainError) and directory.exists(
-                "manifest.0000000000000001.json"
-            )
+        except (StorageError, KeyboardInterrupt) as error:
+            made = isinstance(error, CommitUncertainError | KeyboardInterrupt)
         counts[faults.hit[0]] += 1
         faults.disarm()
-        if not made:
+        if not made or not generations(directory):
             make_index(directory, coded=False)
         go_on(directory, {}, tidy=True)

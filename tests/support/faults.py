@@ -19,13 +19,22 @@ class Fault:
     Args:
         errno: what the operating system says.
         done: whether the call took effect all the same.
+        lasting: whether all later calls that can fail so do, until `Faults.disarm`: a disk that
+            is full, or gone.
     """
 
     errno: int
     done: bool = False
+    lasting: bool = False
 
-    def error(self, name: str) -> OSError:
+    def strikes(self, kind: str) -> bool:
+        """Whether a call of this kind fails as long as the fault lasts."""
+        return self.lasting and any(fault.errno == self.errno for fault in FAULTS[kind])
+
+    def error(self, name: str) -> BaseException:
         """What the directory raises."""
+        if self.errno == errno.EINTR:
+            return KeyboardInterrupt()
         reason = f"cannot do it ({os.strerror(self.errno)})"
         if self.errno == errno.EEXIST:
             return FileExistsError(self.errno, reason, name)
@@ -34,14 +43,23 @@ class Fault:
         return StorageError(self.errno, reason, name)
 
     def __str__(self) -> str:
-        return errno.errorcode[self.errno] + (" though done" if self.done else "")
+        words = [errno.errorcode[self.errno]]
+        words += ["though done"] * self.done + ["from then on"] * self.lasting
+        return " ".join(words)
 
 
-_FULL = (Fault(errno.EIO), Fault(errno.ENOSPC), Fault(errno.EDQUOT))
+_GONE = Fault(errno.EIO, lasting=True)
+_FULL = (
+    Fault(errno.EIO),
+    Fault(errno.ENOSPC),
+    Fault(errno.EDQUOT),
+    Fault(errno.ENOSPC, lasting=True),
+    _GONE,
+)
 
 FAULTS: dict[str, tuple[Fault, ...]] = {
-    **dict.fromkeys(READS, (Fault(errno.EIO),)),
-    **dict.fromkeys(SYNCS, (Fault(errno.EIO), Fault(errno.ENOSPC))),
+    **dict.fromkeys(READS, (Fault(errno.EIO), _GONE)),
+    **dict.fromkeys(SYNCS, (Fault(errno.EIO), Fault(errno.ENOSPC), _GONE)),
     "create": _FULL,
     "write": _FULL,
     # A network file system repeats a link whose answer was lost, and then finds its own.
@@ -51,10 +69,13 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
 }
 """How the calls of each kind can fail."""
 
+INTERRUPTS = (Fault(errno.EINTR), Fault(errno.EINTR, done=True))
+"""An interrupt can come before and after any call."""
+
 
 @dataclass(slots=True)
 class Faults:
-    """Counts calls; the one with number `at` fails, or from it on all of them.
+    """Counts calls and lets the one with number `at` fail.
 
     Args:
         at: counted from 0 after `arm`; None lets all calls pass.
@@ -82,4 +103,7 @@ class Faults:
     def next(self, kind: str, name: str) -> Fault | None:
         """Count a call; how it fails, or None."""
         self.calls.append((kind, name))
-        return self.fault if len(self.calls) - 1 == self.at else None
+        past = -1 if self.at is None else len(self.calls) - 1 - self.at
+        if past == 0 or (past > 0 and self.fault is not None and self.fault.strikes(kind)):
+            return self.fault
+        return None

@@ -6,16 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from storage_tools import DIM, add, contents, document, make_batch
+from storage_tools import DIM, add, document, make_batch
 
 from weft.engine.documents import Document
 from weft.engine.storage import create_index
-from weft.engine.storage.collection import collect
 from weft.engine.storage.compaction import compact
 from weft.engine.storage.directory import Directory
-from weft.engine.storage.layout import generations
 from weft.engine.storage.manifest import IndexSettings
-from weft.engine.storage.reader import Reader
 from weft.engine.storage.writer import Writer
 
 State = Mapping[str, Document]
@@ -54,11 +51,12 @@ class Operations:
     Args:
         random: chooses kinds and documents.
         state: of the index before the first one.
+        version: of documents that are there already; new ones have higher ones.
     """
 
-    def __init__(self, random: Random, state: State | None = None) -> None:
+    def __init__(self, random: Random, state: State | None = None, version: int = 0) -> None:
         self._random = random
-        self._version = 0
+        self._version = version
         self.state: State = {} if state is None else state
 
     def next(self, name: str | None = None) -> Operation:
@@ -67,6 +65,17 @@ class Operations:
         operation = getattr(self, f"_{chosen}")()
         self.state = operation.after
         return operation
+
+    def overtaken(self) -> tuple[list[Document], Operation]:
+        """Documents that are staged before an operation of another writer, and upserted after it.
+
+        Returns:
+            The documents, and the other writer's operation; `state` is what both have left.
+        """
+        late = self._new_documents(self._random.sample(IDS, 3))
+        other = self.next()
+        self.state = dict(other.after) | {d.id: d for d in late}
+        return late, other
 
     def _new_documents(self, ids: list[str]) -> list[Document]:
         self._version += 1
@@ -120,34 +129,23 @@ def make_index(directory: Directory, *, coded: bool) -> None:
     create_index(directory, dim=DIM, encoder=None, settings=settings)
 
 
-def held(directory: Directory) -> dict[str, Document]:
-    """Every document of the newest generation, all of it checked against the oracle."""
-    with Reader(directory) as reader, reader.snapshot() as snapshot:
-        return contents(snapshot)
+PREPARED = ("convert", *KINDS)
+"""Operations that `prepare` knows."""
 
 
-def go_on(directory: Directory, state: State, *, tidy: bool) -> dict[str, Document]:
-    """A new writer works on what was found, and what it says is there.
+def prepare(name: str, directory: Directory) -> tuple[State, Operation]:
+    """Make an index with segments and tombstones, and an operation that is to be done next.
 
-    Args:
-        directory: of the index.
-        state: what the index holds.
-        tidy: also compact and collect, after which no file is left that is not needed.
+    Returns:
+        What the index holds, and the operation.
     """
-    later = document("later", len(state))
-    expected = dict(state) | {"later": later}
+    make_index(directory, coded=name in ("convert", "compact"))
+    operations = Operations(Random(name))
+    kinds = ["add", "add", "upsert", "delete"]
+    if name == "compact":
+        kinds += ["compact", "upsert"]
     with Writer(directory) as writer:
-        add(writer, [later], replace=True)
-        if tidy:
-            compact(writer)
-            # Twice, since a manifest's removal is a change of the temporary file it was once.
-            for _ in range(2):
-                collect(directory, superseded_seconds=0, staged_seconds=0, pin_seconds=0)
-        with writer.snapshot() as snapshot:
-            assert contents(snapshot) == expected
-            named = {ref.id for ref in snapshot.manifest.segments}
-    if tidy:
-        assert len(generations(directory)) == 1
-        assert set(directory.list("segments")) == named
-        assert not [name for name in directory.list() if name.startswith("tmp.")]
-    return expected
+        for kind in kinds:
+            operations.next(kind).perform(writer)
+    state = operations.state
+    return state, operations.next("compact" if name == "convert" else name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import shutil
 import tempfile
 import threading
@@ -214,11 +213,15 @@ class SimulatedDirectory(Directory):
     def _sync(self, entry: Entry, kind: str, name: str) -> None:
         fault = self.faults.next(kind, name)
         with self._lock:
-            if fault is None:
+            if fault is None or fault.done:
                 self.disk.sync(entry)
-                return
-            self.disk.fail_sync(entry)
-        raise SyncFailedError(fault.errno, f"fsync failed ({os.strerror(fault.errno)})", name)
+            elif fault.errno != errno.EINTR:
+                self.disk.fail_sync(entry)
+        if fault is not None:
+            error = fault.error(name)
+            if isinstance(error, StorageError):
+                raise SyncFailedError(fault.errno, f"fsync failed: {error.strerror}", name)
+            raise error
 
     def _find(self, name: str) -> Entry:
         """The entry of a name."""
