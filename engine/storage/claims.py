@@ -79,7 +79,7 @@ class Claims:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._directory = reader.directory
-        self.abandoned: set[int] = set()
+        self._abandoned: set[int] = set()
 
     def take(self, lowest: int) -> int:
         """Claim the first free sequence from `lowest` on, and renew it from now on."""
@@ -96,15 +96,26 @@ class Claims:
     def abandon(self, sequence: int) -> None:
         """Leave a claim to the next commit, or to the sweep once its lease is over."""
         self._reader.let_go(submission_name(sequence))
-        self.abandoned.add(sequence)
+        self._abandoned.add(sequence)
+
+    def abandoned(self) -> frozenset[int]:
+        """Sequences that a commit of this writer should apply along with its own.
+
+        A claim that the power has taken may be a queued change's by now: it is left out.
+        """
+        ages = {
+            number: claim_age_seconds(self._directory, number, 0.0) for number in self._abandoned
+        }
+        self._abandoned = {number for number, age in ages.items() if age is not None}
+        return frozenset(self._abandoned)
 
     def settle(self, sequences: Iterable[int]) -> None:
         """Remove the files of sequences that a durable generation has applied."""
         for sequence in sequences:
             self._reader.let_go(submission_name(sequence))
-            self.abandoned.discard(sequence)
+            self._abandoned.discard(sequence)
             discard_file(self._directory, submission_name(sequence))
 
     def forget(self) -> None:
         """Leave abandoned claims to the process that made them."""
-        self.abandoned = set()
+        self._abandoned = set()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import repeat
 
-from ..errors import DuplicateDocumentError
+from ..errors import DuplicateDocumentError, InvalidParameterError
 from .batch import require_distinct
 from .change import Change
 from .claims import Claims, waiting
@@ -34,6 +34,7 @@ class EmbeddedChange(Change):
 
     Raises:
         DuplicateDocumentError: an id is staged twice.
+        InvalidParameterError: a segment was staged with sequences of its own.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class EmbeddedChange(Change):
     ) -> None:
         super().__init__(directory, staged, delete)
         require_distinct(self.ids)
+        _require_unordered(staged)
         self._replace_present = replace_present
         self._claims = claims
         self._sequence: int | None = None
@@ -59,7 +61,7 @@ class EmbeddedChange(Change):
         if self._sequence is None and self._is_nothing(base, present):
             return None
         sequence = self._sequence = self._claimed(base, present)
-        self.completed = frozenset({sequence, *self._claims.abandoned})
+        self.completed = frozenset({sequence, *self._claims.abandoned()})
         rows = [(segment.ids, repeat(sequence, segment.n_documents)) for segment in self.staged]
         return last_operations(rows, dict.fromkeys(self.delete, sequence))
 
@@ -107,3 +109,11 @@ class EmbeddedChange(Change):
         overtaken = max(present.sequences.values(), default=0) > sequence
         applied = sequence in Applied.of(base.manifest)
         return not overtaken and not applied and self._claims.is_held(sequence)
+
+
+def _require_unordered(staged: Sequence[StagedSegment]) -> None:
+    for segment in staged:
+        if segment.sequences is not None:
+            raise InvalidParameterError(
+                f"Segment {segment.id} was staged with sequences: use `commit_queued`."
+            )

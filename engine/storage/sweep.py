@@ -67,6 +67,7 @@ class _Sweep:
         self._lease_seconds = lease_seconds
         self._expired: list[int] = []
         self._closed: list[int] = []
+        self._settled: set[int] = set()
 
     def run(self) -> SweepReport:
         # Listed before a generation is read: what is gone from it, the generation has applied.
@@ -87,22 +88,23 @@ class _Sweep:
         )
 
     def _commit(self) -> Manifest | None:
-        # Of claims of its own that the writer abandoned, nobody else makes use either.
-        self._writer.claims.abandoned.update(self._closed)
-        if not self._expired and not self._writer.claims.abandoned:
+        claims = self._writer.claims
+        for sequence in self._closed:
+            claims.abandon(sequence)
+        # Those that the writer abandoned before belong to nobody either.
+        if not self._expired and not claims.abandoned():
             return None
         committed = self._writer.apply(self._prepare, Outcome())
         if committed is not None:
-            applied = Applied.of(committed)
-            ours = {*self._closed, *self._expired, *self._writer.claims.abandoned}
-            self._writer.claims.settle(sorted(n for n in ours if n in applied))
+            claims.settle(self._settled)
         return committed
 
     def _prepare(self, base: Snapshot) -> Prepared | None:
-        before = Applied.of(base.manifest)
         # An owner that woke up meanwhile has renewed its claim and keeps it.
         self._expired = self._left_behind(self._expired)
-        after = before.extended({*self._expired, *self._writer.claims.abandoned})
+        self._settled = {*self._expired, *self._writer.claims.abandoned()}
+        before = Applied.of(base.manifest)
+        after = before.extended(self._settled)
         if after == before:
             return None
         successor = replace(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 
 import numpy as np
 import pytest
@@ -156,8 +157,12 @@ def test_closing_discards_what_was_staged(directory):
             call()
 
 
-def test_a_staged_segment_that_was_collected(writer, reader):
+def test_a_staged_segment_that_was_collected(writer, reader, directory):
     staged = writer.stage(make_batch(documents(2)))
+    time.sleep(0.02)
+    with Writer(directory) as other:
+        add(other, documents(1))
+        other.commit([], delete=["d0"])
     writer.collect(staged_seconds=0)
     with pytest.raises(StorageError, match="collected"):
         writer.commit(staged)
