@@ -19,8 +19,12 @@ Encode = Callable[[Sequence[Document]], Iterable[EncodedBatch]]
 """Splits and encodes documents with text as they were when they were added."""
 
 LEAST_COSINE: Final = 0.5
-"""Mean cosine of a document's encoded embeddings with those it keeps. At 1 bit a faithful one
-is above 0.8; embeddings of something else are near 0, or a third within one encoder."""
+"""Mean cosine of a passage's encoded embeddings with those it keeps.
+
+Measured with MiniLM's vectors and a codec trained on SciFact: the worst passage of SciFact,
+Cranfield, CISI and Vaswani is rebuilt with 0.61 from 1 bit and 0.81 from 2, whereas embeddings of
+two passages have 0.06 to 0.22 in the mean.
+"""
 
 I64 = NDArray[np.int64]
 
