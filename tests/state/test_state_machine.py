@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from modelled_index import DIM, Entry, ModelledIndex, seeded, unit_rows
 from scratch import scratch_folder
 from storage_tools import DyingDirectory, Killed
+from submissions import submit
 from word_encoder import WordEncoder
 
 from weft import Index
@@ -19,6 +20,7 @@ from weft.engine.documents import Document
 from weft.engine.errors import DuplicateDocumentError
 from weft.engine.storage.batch import EncodedBatch
 from weft.engine.storage.directory import LocalDirectory
+from weft.engine.storage.sweep import sweep
 from weft.engine.storage.writer import Writer
 
 IDS = [f"d{n}" for n in range(9)]
@@ -74,7 +76,8 @@ class Life(RuleBasedStateMachine):
         self.died = False
         self.model = ModelledIndex(grid=self.grid)
         self.version = 0
-        self.held = []
+        self.held, self.queue = [], []
+        self.orders, self.clock = {}, 0
         self.generation = 1
 
     def open(self):
@@ -102,10 +105,30 @@ class Life(RuleBasedStateMachine):
         arrays = None if self.encoder else [entry.passages[0] for entry in entries]
         return change([entry.document for entry in entries], embeddings=arrays)
 
-    def committed(self, result, *, changed):
-        """Generations count the changes, whichever object made them."""
-        self.generation += changed
-        assert result.generation == self.generation
+    def committed(self, generation, *, changed):
+        """Generations count the changes, whichever object made them.
+
+        A change that does nothing to any document is still one where an older change is yet to
+        come, since it then decides which of the two counts.
+        """
+        assert generation == self.generation + 1 or (not changed and generation == self.generation)
+        self.generation = generation
+
+    def happened(self, order, entries, delete):
+        """Apply a change to the model: of each document the youngest operation counts."""
+        for id in delete:
+            if order > self.orders.get(id, 0):
+                self.orders[id] = order
+                self.model.entries.pop(id, None)
+        for entry in entries:
+            id = entry.document.id
+            if order >= self.orders.get(id, 0):
+                self.orders[id] = order
+                self.model.entries[id] = entry
+
+    def now(self):
+        self.clock += 1
+        return self.clock
 
     @rule(handle=handles, ids=ids)
     def add(self, handle, ids):
@@ -119,16 +142,16 @@ class Life(RuleBasedStateMachine):
         result = self.put(self.handles[handle].add, entries)
         assert (result.ids, result.replaced) == (ids, 0)
         assert result.n_passages == sum(len(entry.passages) for entry in entries)
-        self.committed(result, changed=bool(ids))
-        self.model.entries |= {entry.document.id: entry for entry in entries}
+        self.committed(result.generation, changed=bool(ids))
+        self.happened(self.now(), entries, [])
 
     @rule(handle=handles, ids=ids)
     def upsert(self, handle, ids):
         entries = self.entries(ids)
         result = self.put(self.handles[handle].upsert, entries)
         assert result.replaced == len(set(ids) & set(self.model.entries))
-        self.committed(result, changed=bool(ids))
-        self.model.entries |= {entry.document.id: entry for entry in entries}
+        self.committed(result.generation, changed=bool(ids))
+        self.happened(self.now(), entries, [])
 
     @rule(handle=handles, ids=some_ids)
     def delete(self, handle, ids):
@@ -136,22 +159,41 @@ class Life(RuleBasedStateMachine):
         present = [id for id in ids if id in self.model.entries]
         assert result.deleted == present
         assert result.missing == [id for id in ids if id not in present]
-        self.committed(result, changed=bool(present))
-        for id in present:
-            del self.model.entries[id]
+        self.committed(result.generation, changed=bool(present))
+        self.happened(self.now(), [], ids)
 
     @rule(handle=handles)
     def compact(self, handle):
         report = self.handles[handle].compact()
-        self.committed(report, changed=report.committed)
-        with self.handles[handle].snapshot() as view:
-            self.model.learn_codecs(view)
+        self.committed(report.generation, changed=report.committed)
+        self.look_at_codecs(handle)
         stats = self.handles[handle].stats()
         assert stats.n_segments <= 1 and stats.n_deleted_documents == 0
         if stats.n_tokens >= self.flat_below:
             assert stats.codec is not None
         if stats.codec is not None:
             assert stats.n_flat_segments == 0
+
+    @rule(handle=handles, steps=st.integers(1, 6))
+    def maintain(self, handle, steps):
+        for _ in range(steps):
+            report = self.handles[handle].maintain(max_steps=1)
+            n_commits = sum(step.name != "collect" for step in report.steps)
+            assert report.generation == self.generation + n_commits
+            self.generation += n_commits
+            self.look_at_codecs(handle)
+            if not n_commits:
+                break
+
+    def look_at_codecs(self, handle):
+        with self.handles[handle].snapshot() as view:
+            self.model.learn_codecs(view)
+
+    @rule()
+    def sweep(self):
+        """No claim is in use between two steps: those that are there were left behind."""
+        report = sweep(self.writer, lease_seconds=0)
+        self.committed(report.generation, changed=report.committed)
 
     @rule(handle=handles)
     def collect(self, handle):
@@ -176,10 +218,8 @@ class Life(RuleBasedStateMachine):
         assert set(result.replaced) == added.keys() & present.keys()
         assert set(result.deleted) == (set(delete) & present.keys()) - added.keys()
         assert set(result.missing) == set(delete) - present.keys() - added.keys()
-        self.committed(result, changed=True)
-        for id in delete:
-            present.pop(id, None)
-        self.model.entries |= added
+        self.committed(result.generation, changed=True)
+        self.happened(self.now(), entries, delete)
 
     @precondition(lambda self: self.staged)
     @rule()
@@ -203,9 +243,43 @@ class Life(RuleBasedStateMachine):
             self.generation += took_place
             assert view.generation == self.generation
         if took_place:
-            for id in ids:
-                self.model.entries.pop(id, None)
-            self.model.entries |= {entry.document.id: entry for entry in entries}
+            self.happened(self.now(), entries, ids)
+
+    @precondition(lambda self: len(self.queue) < 4)
+    @rule(ids=ids, delete=ids)
+    def submit(self, ids, delete):
+        """A change that has its place in the order, and is applied later."""
+        entries = self.entries([id for id in ids if id not in delete])
+        sequence = submit(self.writer, b"a change")
+        self.queue.append(
+            SimpleNamespace(
+                order=self.now(), sequence=sequence, entries=entries, delete=delete, applied=False
+            )
+        )
+
+    @precondition(lambda self: self.queue)
+    @rule(data=st.data(), again=st.booleans())
+    def apply(self, data, again):
+        """Some of the queued changes, in any order, and perhaps delivered twice."""
+        changes = data.draw(
+            st.lists(st.sampled_from(self.queue), max_size=3, unique_by=lambda c: c.sequence)
+        )
+        staged = [
+            self.writer.stage(batch_of(c.entries), sequences=sequences_of(c))
+            for c in changes
+            if c.entries
+        ]
+        delete = {}
+        for change in sorted(changes, key=lambda c: c.sequence):
+            delete |= dict.fromkeys(change.delete, change.sequence)
+        completed = [change.sequence for change in changes]
+        result = self.writer.commit_queued(staged, delete=delete, completed=completed)
+        self.committed(result.generation, changed=not all(c.applied for c in changes))
+        for change in changes:
+            change.applied = True
+            self.happened(change.order, change.entries, change.delete)
+        if not again:
+            self.queue = [change for change in self.queue if change not in changes]
 
     @precondition(lambda self: len(self.held) < 3)
     @rule(handle=handles)
@@ -299,9 +373,15 @@ class Life(RuleBasedStateMachine):
             held.view.close()
         with self.handles[0].snapshot() as view:
             self.check_all(view, self.model)
+        report = self.handles[0].check()
+        assert report.ok, report.damage
         for handle in [*self.handles, self.writer]:
             handle.close()
         assert self.died or not any((self.folder / "index" / "pins").iterdir())
+
+
+def sequences_of(change):
+    return np.full(len(change.entries), change.sequence, dtype=np.uint64)
 
 
 def batch_of(entries):

@@ -2,7 +2,7 @@
 
 A flat index keeps float16 rows, so that its scores are known. What a coded one keeps of a
 document depends on its history: compressed as it was handed in, or as a flat segment had kept it,
-or as an earlier epoch's codec had. The model follows each of these ways with the index's own
+or as an earlier codec had. The model follows each of these ways with the index's own
 codecs, decoding in NumPy, and a score must be that of one of them.
 """
 
@@ -86,7 +86,7 @@ class ModelledIndex:
     def __init__(self, *, grid: bool) -> None:
         self.grid = grid
         self.entries: dict[str, Entry] = {}
-        self._codecs: dict[str, tuple[int, Codec]] = {}
+        self._codecs: dict[str, tuple[tuple[int, int], Codec]] = {}
         self._ways: dict[tuple[int, str], list[tuple[Rows, ...]]] = {}
 
     def copy(self) -> ModelledIndex:
@@ -102,7 +102,7 @@ class ModelledIndex:
             codec = view.snapshot.codecs[ref.id]
             for part in (*ref.prefixes, ref):
                 cut = replace(codec, centroids=codec.centroids[: part.n_centroids])
-                self._codecs.setdefault(part.id, (ref.epoch, cut))
+                self._codecs.setdefault(part.id, ((ref.epoch, part.n_centroids), cut))
 
     def documents(self) -> dict[str, Document]:
         """What the index holds."""
@@ -119,8 +119,8 @@ class ModelledIndex:
         """The ways of an entry that end with one codec."""
         key = (entry.number, codec_id)
         if key not in self._ways:
-            epoch, codec = self._codecs[codec_id]
-            earlier = [id for id, (other, _) in self._codecs.items() if other < epoch]
+            age, codec = self._codecs[codec_id]
+            earlier = [id for id, (other, _) in self._codecs.items() if other < age]
             sources = [entry.passages, tuple(p.astype(np.float16) for p in entry.passages)]
             sources += [way for id in earlier for way in self._coded(entry, id)]
             self._ways[key] = _distinct(

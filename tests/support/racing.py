@@ -19,16 +19,13 @@ from typing import Any
 
 import numpy as np
 from storage_tools import document, make_batch
+from submissions import submit
 
 from weft.engine.errors import CommitUncertainError, SnapshotClosedError, StorageError
 from weft.engine.storage import reader as readers
-from weft.engine.storage.claims import take_sequence
-from weft.engine.storage.claims import waiting as waiting_in
 from weft.engine.storage.compaction import compact
 from weft.engine.storage.directory import LocalDirectory
-from weft.engine.storage.layout import submission_name, temporary_name
 from weft.engine.storage.pins import Renewals
-from weft.engine.storage.sequences import Applied
 from weft.engine.storage.writer import Writer
 
 RENEW_SECONDS = 0.2
@@ -143,7 +140,7 @@ def _race_queued(racer: Racer, writer: Writer, log: Log, random: Random) -> None
     for first in range(0, racer.n_commits, 6):
         waiting = [_change(racer.name, n, random) for n in range(first, first + 6)]
         for change in waiting:
-            change["sequence"] = _submit(writer, change)
+            change["sequence"] = submit(writer, json.dumps(change).encode())
         random.shuffle(waiting)
         while waiting:
             together, waiting = waiting[:2], waiting[2:]
@@ -152,23 +149,6 @@ def _race_queued(racer: Racer, writer: Writer, log: Log, random: Random) -> None
                 pass
             if random.random() < 0.2:
                 waiting.append(together[0])
-
-
-def _submit(writer: Writer, change: dict[str, Any]) -> int:
-    """Lay a change into the inbox; its sequence."""
-    directory = writer.directory
-    while True:
-        temporary = temporary_name()
-        with directory.create(temporary) as file:
-            file.write_at(0, json.dumps(change).encode())
-        with writer.snapshot() as base:
-            lowest = max([base.manifest.next_sequence, *(n + 1 for n in waiting_in(directory))])
-        sequence = take_sequence(lowest, partial(directory.publish, temporary))
-        directory.remove(temporary)
-        with writer.snapshot() as base:
-            if sequence not in Applied.of(base.manifest):
-                return sequence
-        directory.remove(submission_name(sequence))
 
 
 def _commit_queued(writer: Writer, changes: Sequence[dict[str, Any]]) -> int:
