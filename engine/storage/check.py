@@ -16,6 +16,7 @@ from .checking.duplicates import Duplicate, duplicates
 from .checking.generations import Manifests, Pin, tell_unnamed
 from .checking.report import CheckReport, Findings
 from .checking.segments import SegmentCheck, words
+from .checksums import U32
 from .codec_store import read_codec
 from .directory import Directory
 from .layout import codec_file, manifest_name, tombstone_file
@@ -58,7 +59,7 @@ class Inspection:
 def check(directory: Directory | str | Path) -> CheckReport:
     """Verify every byte and the structure of the newest generation, and all manifests.
 
-    Only reads, in memory bounded by the largest segment's tables; the index may be written and
+    Only reads, in about the memory that opening the index takes. The index may be written and
     collected meanwhile, since the generation is pinned where pins can be written.
 
     Args:
@@ -150,8 +151,9 @@ class _Generation:
     def _require_known_rows(self, tombstones: Tombstones, name: str) -> None:
         """Rows are documents of their segments; rows of segments that are gone may stay."""
         for ref in self._manifest.segments:
-            if ref.id in tombstones.rows:
-                alive_documents(ref.n_documents, [tombstones.rows[ref.id]], name)
+            rows = tombstones.rows.get(ref.id)
+            if rows is not None and len(rows) and int(rows.max()) >= ref.n_documents:
+                raise CorruptIndexError(f"{name}: it names document {int(rows.max())}.")
         if any(n >= self._manifest.next_sequence for n in tombstones.ids.values()):
             raise CorruptIndexError(f"{name}: a sequence is not below the next one.")
 
@@ -167,8 +169,12 @@ class _Generation:
                 check.codec_is_lost(codec_file(codec.id))
             check.run()
 
+    def _dead(self, check: SegmentCheck) -> list[U32]:
+        return [t.rows[check.ref.id] for t in self._tombstones.values() if check.ref.id in t.rows]
+
     def _alive(self, check: SegmentCheck) -> Alive:
-        dead = [t.rows[check.ref.id] for t in self._tombstones.values() if check.ref.id in t.rows]
+        """Of a sound segment, whose number of documents is not only what the manifest says."""
+        dead = self._dead(check)
         return alive_documents(check.ref.n_documents, dead, check.ref.id) if dead else None
 
     def _check_duplicates(self) -> None:
@@ -207,7 +213,7 @@ class _Generation:
             generation=self._manifest.generation,
             newest_generation=self._manifests.present[-1],
             damage=tuple(self._findings.damage),
-            lost=tuple(check.lost(self._alive(check)) for check in damaged),
+            lost=tuple(check.lost(self._dead(check)) for check in damaged),
             n_may_reappear=max(0, n_lost_rows - n_superseded),
             notes=tuple(self._findings.notes),
             n_files=self._findings.n_files,

@@ -66,7 +66,9 @@ def read_verified(directory: Directory, name: str, size_bytes: int, crc: int) ->
         CorruptIndexError: it is missing, of another length, or not what was written.
     """
     try:
-        data = directory.read(name, 0, size_bytes + 1)
+        # The length first, so that no room is made for what is not there.
+        require_length(name, directory.status(name).size_bytes, size_bytes)
+        data = directory.read(name)
     except FileNotFoundError as error:
         raise CorruptIndexError(f"{name} is missing: restore the index from a copy.") from error
     require_length(name, len(data), size_bytes)

@@ -126,8 +126,15 @@ def _copy_tokens(view: SegmentView, output: SegmentWriter, *, copied: bool) -> N
 
 
 def read_codes(view: SegmentView, pids: I64) -> list[NDArray[Any]]:
-    """Codes, residuals and inverse norms of passages of a coded segment, checked."""
-    return _read(view, pids, "codes", "residuals", "inverse_norms")
+    """Codes, residuals and inverse norms of passages of a coded segment, checked.
+
+    Raises:
+        CorruptIndexError: a block is not what was written, or a code not of the codec.
+    """
+    rows = _read(view, pids, "codes", "residuals", "inverse_norms")
+    if int(rows[0].max()) >= view.files.ref.n_centroids:
+        raise CorruptIndexError(f"Segment {view.id} holds a code that its codec does not have.")
+    return rows
 
 
 def read_embeddings(view: SegmentView, pids: I64) -> Iterator[NDArray[np.floating[Any]]]:
@@ -137,7 +144,10 @@ def read_embeddings(view: SegmentView, pids: I64) -> Iterator[NDArray[np.floatin
         float16 or float32 [n, dim], in the order of the pids.
     """
     if view.kind != CODED:
-        yield from _read(view, pids, "embeddings")
+        (rows,) = _read(view, pids, "embeddings")
+        if not np.isfinite(rows).all():
+            raise CorruptIndexError(f"Segment {view.id} holds embeddings with NaN or infinity.")
+        yield rows
         return
     if view.codec is None:
         raise CorruptIndexError(f"Segment {view.id} is compressed but the index has no codec.")
@@ -174,12 +184,18 @@ def _copy_documents(view: SegmentView, output: SegmentWriter) -> None:
 
 
 def sequences_of(view: SegmentView, docnos: I64) -> NDArray[np.uint64]:
-    """The sequence of each document: its own, or that of its segment."""
+    """The sequence of each document: its own, or that of its segment.
+
+    Raises:
+        CorruptIndexError: a block is not what was written, or a sequence above the segment's.
+    """
     stored = view.files.sequences
     if stored is None:
         return np.full(len(docnos), view.files.ref.sequence, dtype=np.uint64)
     view.touch("sequences", docnos, docnos + 1)
     chosen: NDArray[np.uint64] = stored[docnos]
+    if len(chosen) and int(chosen.max()) > view.files.ref.sequence:
+        raise CorruptIndexError(f"Segment {view.id} holds a sequence beyond its own.")
     return chosen
 
 

@@ -57,6 +57,9 @@ def make_metadata(values: Any, where: str) -> dict[str, Any]:
     _require_text(values, limits.MAX_METADATA_BYTES, f"{where}: its metadata")
     try:
         metadata = json.loads(values, parse_constant=_refuse_constant)
+        if "\\u" in values:
+            # Escapes may stand for lone surrogates, which nothing can print or store again.
+            json.dumps(metadata, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise CorruptIndexError(f"{where}: its metadata is not JSON ({error}).") from error
     if not isinstance(metadata, dict) or _is_deeper(metadata, limits.MAX_METADATA_DEPTH):

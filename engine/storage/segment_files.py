@@ -125,6 +125,7 @@ class SegmentFiles:
         self.offsets = np.zeros(ref.n_passages + 1, dtype=np.int64)
         np.cumsum(self.doclens, out=self.offsets[1:])
         self._require(self.offsets[-1] == ref.n_tokens, f"doclens do not sum to {ref.n_tokens}")
+        self._require(int(self.doclens.min()) > 0, "a passage has no embeddings")
         self.passage_document = self._checked(
             "passage_document", (np.uint32,), lambda s: s == count
         )

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import CorruptIndexError, StorageError
 from ..checksums import U32
@@ -54,11 +53,11 @@ class LostNames:
         self._names: list[str | None] = [None] * ref.n_documents
         self._hashes: dict[int, int] = {}
 
-    def find(self, alive: NDArray[np.bool_] | None, cause: str) -> LostDocuments:
+    def find(self, dead: U32, cause: str) -> LostDocuments:
         """The documents of the segment that are alive.
 
         Args:
-            alive: bool [n_documents]; None where all are.
+            dead: the docnos of those that are not, sorted.
             cause: the damaged file.
         """
         if self._passages_intact:
@@ -67,7 +66,7 @@ class LostNames:
             self._ask_arrays()
         if None in self._names and self._hashes:
             self._ask_sqlite(trusted=False)
-        wanted = range(self._ref.n_documents) if alive is None else np.flatnonzero(alive).tolist()
+        wanted = np.setdiff1d(np.arange(self._ref.n_documents), dead).tolist()
         ids = [name for docno in wanted if (name := self._names[docno]) is not None]
         return LostDocuments(self._ref.id, tuple(ids), len(wanted) - len(ids), cause)
 

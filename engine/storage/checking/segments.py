@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import CorruptIndexError, StorageError
 from ..checksums import U32
@@ -86,10 +86,26 @@ class SegmentCheck:
             raise ValueError(f"segment {self.ref.id} is not sound")
         return self.files
 
-    def lost(self, alive: NDArray[np.bool_] | None) -> LostDocuments:
-        """The documents that go with the segment; called for a damaged one."""
+    def lost(self, dead: Sequence[U32]) -> LostDocuments:
+        """The documents that go with the segment; called for a damaged one.
+
+        Args:
+            dead: docnos that tombstones name.
+        """
+        cause = self.damaged or self._name(ARRAYS_FILE)
+        dead_docnos = np.unique(np.concatenate([np.empty(0, dtype=np.uint32), *dead]))
+        if self.ref.n_documents > self._found_bytes():
+            return LostDocuments(self.ref.id, (), self.ref.n_documents - len(dead_docnos), cause)
         names = LostNames(self._directory, self.ref, self._bad_arrays, self._text_is_sound)
-        return names.find(alive, self.damaged or segment_file(self.ref.id, ARRAYS_FILE))
+        return names.find(dead_docnos, cause)
+
+    def _found_bytes(self) -> int:
+        """Length of the files that are there: what the manifest says of rows may be a lie."""
+        found_bytes = 0
+        for file in (ARRAYS_FILE, PASSAGES_FILE):
+            if self._directory.exists(self._name(file)):
+                found_bytes += self._directory.status(self._name(file)).size_bytes
+        return found_bytes
 
     def close(self) -> None:
         """Let go of the files."""
