@@ -5,12 +5,12 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import campaigns
-import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from modelled_index import DIM, Entry, ModelledIndex, seeded, unit_rows
 from scratch import scratch_folder
+from state_changes import FILTERS, IDS, batch_of, metadata, sequences_of
 from storage_tools import DyingDirectory, Killed
 from submissions import submit
 from word_encoder import WordEncoder
@@ -18,38 +18,15 @@ from word_encoder import WordEncoder
 from weft import Index
 from weft.engine.documents import Document
 from weft.engine.errors import DuplicateDocumentError
-from weft.engine.storage.batch import EncodedBatch
 from weft.engine.storage.directory import LocalDirectory
 from weft.engine.storage.sweep import sweep
 from weft.engine.storage.writer import Writer
 
-IDS = [f"d{n}" for n in range(9)]
 FLAT = 10**9
 
 ids = st.lists(st.sampled_from(IDS), max_size=4, unique=True)
 some_ids = st.lists(st.sampled_from(IDS), min_size=1, max_size=4, unique=True)
 handles = st.integers(0, 1)
-
-FILTERS = [
-    lambda n: (None, lambda m: True),
-    lambda n: ({"version": {"$gte": n}}, lambda m: m["version"] >= n),
-    lambda n: ({"even": n % 2 == 0}, lambda m: m["even"] == (n % 2 == 0)),
-    lambda n: ({"tags": {"$contains": n % 5}}, lambda m: n % 5 in m["tags"]),
-    lambda n: ({"deep.id": {"$nin": IDS[: n % 9]}}, lambda m: m["deep"]["id"] not in IDS[: n % 9]),
-    lambda n: (
-        {"$or": [{"version": {"$lt": n}}, {"$not": {"even": True}}]},
-        lambda m: m["version"] < n or not m["even"],
-    ),
-]
-
-
-def metadata(id, version):
-    return {
-        "version": version,
-        "even": version % 2 == 0,
-        "tags": [version % 5, id],
-        "deep": {"id": id},
-    }
 
 
 class Life(RuleBasedStateMachine):
@@ -378,23 +355,6 @@ class Life(RuleBasedStateMachine):
         for handle in [*self.handles, self.writer]:
             handle.close()
         assert self.died or not any((self.folder / "index" / "pins").iterdir())
-
-
-def sequences_of(change):
-    return np.full(len(change.entries), change.sequence, dtype=np.uint64)
-
-
-def batch_of(entries):
-    """What a writer is handed."""
-    passages = [rows for entry in entries for rows in entry.passages]
-    counts = [len(entry.passages) for entry in entries]
-    return EncodedBatch(
-        documents=[entry.document for entry in entries],
-        passage_document=np.repeat(np.arange(len(entries), dtype=np.uint32), counts),
-        spans=np.array([span for entry in entries for span in entry.spans], dtype=np.int64),
-        doclens=np.array([len(rows) for rows in passages], dtype=np.uint32),
-        embeddings=np.concatenate(passages),
-    )
 
 
 Life.TestCase.settings = settings(
