@@ -81,7 +81,7 @@ class Bert:
         self.hidden_size, self._heads = width, sizes["num_attention_heads"]
         if width % self._heads:
             raise CheckpointError(f"{path}: num_attention_heads must divide hidden_size")
-        self._epsilon = float(config.get("layer_norm_eps", 1e-12))
+        self._epsilon = Settings(path, config).fraction("layer_norm_eps", 1e-12)
         self._activation = _activation(config.get("hidden_act", "gelu"))
         tensors = _Tensors(folder, device, dtype)
         self._words = tensors.embedding("word", sizes["vocab_size"], width)

@@ -31,6 +31,8 @@ PLAIN_DOCUMENT_MAXLEN: Final = 220
 
 _DEFAULT_POSITIONS: Final = 512
 _SHORTEST: Final = 8
+_MOST_TOKENS: Final = 1 << 24
+_TEXTS: Final = ("model_type", "hidden_act", "position_embedding_type", "default_language")
 # These number positions from the padding token's number onwards.
 _SHIFTED_POSITIONS: Final = frozenset(
     {"roberta", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "mpnet", "longformer"}
@@ -112,12 +114,25 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     modules = read_modules(folder)
     backbone = modules.transformer if modules else folder
-    config = read_object(backbone / "config.json")
+    config = _read_config(backbone / "config.json")
     if "HF_ColBERT" in (config.get("architectures") or ()):
         return _hf_colbert(folder, config)
     if modules and not modules.pools:
         return _pylate(folder, backbone, config, modules.dense)
     return _plain(folder, backbone, config)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """A transformer's configuration; what is read of it here has the right types."""
+    config = read_object(path)
+    found = Settings(path, config)
+    for key in _TEXTS:
+        found.text(key, "")
+    found.texts("architectures", ())
+    found.number("pad_token_id", -1, _MOST_TOKENS, 0)
+    if positions(config) < _SHORTEST:
+        raise CheckpointError(f"{path}: fewer than {_SHORTEST} positions are too few for a text")
+    return config
 
 
 def positions(config: dict[str, Any]) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import reprlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +21,10 @@ def read_json(path: Path) -> Any:
         CheckpointError: the file is missing, too large, or no JSON.
     """
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise CheckpointError(f"{path} is no regular file; a checkpoint needs it")
+        if found.st_size > _LARGEST_BYTES:
             raise CheckpointError(f"{path} is too large for a configuration file")
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -54,6 +59,15 @@ class Settings:
             raise self._wrong(key, found, f"an integer from {lowest} to {highest}")
         return found
 
+    def fraction(self, key: str, default: float) -> float:
+        """A number from 0 to 1."""
+        found = self.values.get(key)
+        if found is None:
+            return default
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1:
+            raise self._wrong(key, found, "a number from 0 to 1")
+        return float(found)
+
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""
         found = self.values.get(key)
@@ -82,4 +96,4 @@ class Settings:
         return tuple(found)
 
     def _wrong(self, key: str, found: object, wanted: str) -> CheckpointError:
-        return CheckpointError(f"{self.path}: {key!r} must be {wanted}, not {found!r}")
+        return CheckpointError(f"{self.path}: {key!r} must be {wanted}, not {reprlib.repr(found)}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CheckpointError
 from .checkpoint import Checkpoint
-from .configuration import read_object
+from .configuration import Settings, read_object
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -38,25 +39,33 @@ class Vocabulary:
         tokenizer: used as it is from here on; nobody else may change it.
         special: names of special tokens by role (`mask_token`, `pad_token`, `eos_token`,
             `unk_token`).
+        folder: whose tokenizer it is, for messages.
+
+    Raises:
+        CheckpointError: by it and by each method, where the files contradict themselves.
     """
 
-    def __init__(self, tokenizer: Tokenizer, special: dict[str, str]) -> None:
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
+    def __init__(self, tokenizer: Tokenizer, special: dict[str, str], folder: Path) -> None:
+        self._folder = folder
         self._tokenizer = tokenizer
-        self.prefix, self.suffix = self._surroundings()
-        self.mask = self._role(special, "mask_token")
-        self.end = self._role(special, "eos_token")
-        self.unknown = self._role(special, "unk_token")
-        self.padding = self._role(special, "pad_token") or 0
+        with _refusals_of(folder, Exception):
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+            self.prefix, self.suffix = self._surroundings()
+            self.mask = self._role(special, "mask_token")
+            self.end = self._role(special, "eos_token")
+            self.unknown = self._role(special, "unk_token")
+            self.padding = self._role(special, "pad_token") or 0
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Tokens of each text, without special tokens, with character offsets."""
-        return self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        with _refusals_of(self._folder):
+            return self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
 
     def number(self, token: str) -> int | None:
         """A token's number, or None where it is not in the vocabulary."""
-        return self._tokenizer.token_to_id(token)
+        with _refusals_of(self._folder, UnicodeEncodeError):
+            return self._tokenizer.token_to_id(token)
 
     def name(self, number: int) -> str:
         """A token as it stands in the vocabulary."""
@@ -92,8 +101,25 @@ def load_vocabulary(checkpoint: Checkpoint) -> Vocabulary:
             f"{folder}: its tokenizer knows {known} tokens, but config.json has embeddings for "
             f"{embedded}; use the tokenizer files published with the weights"
         )
-    _apply_casing(tokenizer, settings, checkpoint.rules.lower_case)
-    return Vocabulary(tokenizer, _special_tokens(settings))
+    _apply_casing(tokenizer, folder, settings, checkpoint.rules.lower_case)
+    return Vocabulary(tokenizer, _special_tokens(settings), folder)
+
+
+@contextmanager
+def _refusals_of(folder: Path, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn what the tokenizer library raises on unusable files into an error that names them.
+
+    A panic of its Rust code is no `Exception` in Python, and its class has no public name.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, kinds) and type(error).__name__ != "PanicException":
+            raise
+        raise CheckpointError(
+            f"{folder}: its tokenizer cannot be used ({type(error).__name__}: {error}); use the "
+            "tokenizer files published with the checkpoint"
+        ) from error
 
 
 def _from_file(path: Path) -> Tokenizer:
@@ -152,19 +178,22 @@ def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
     return special
 
 
-def _apply_casing(tokenizer: Tokenizer, settings: dict[str, Any], lower_case: bool) -> None:
+def _apply_casing(
+    tokenizer: Tokenizer, folder: Path, settings: dict[str, Any], lower_case: bool
+) -> None:
     """Let `tokenizer_config.json` decide on casing where it contradicts `tokenizer.json`."""
     from tokenizers import normalizers
 
     present = tokenizer.normalizer
+    found = Settings(folder / "tokenizer_config.json", settings)
     if isinstance(present, normalizers.BertNormalizer):
         for key, attribute in (
             ("do_lower_case", "lowercase"),
             ("strip_accents", "strip_accents"),
             ("tokenize_chinese_chars", "handle_chinese_chars"),
         ):
-            if key in settings:
-                setattr(present, attribute, settings[key])
+            if settings.get(key) is not None:
+                setattr(present, attribute, found.flag(key, False))
         tokenizer.normalizer = present
     if lower_case:
         steps = [normalizers.Lowercase(), *([present] if present is not None else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from pickle import UnpicklingError  # the exception only; nothing here unpickles
 from typing import TYPE_CHECKING, Final
@@ -83,11 +84,11 @@ def _shards(index: Path) -> list[Path]:
     names = read_object(index).get("weight_map")
     if not isinstance(names, dict) or not names:
         raise CheckpointError(f"{index}: 'weight_map' must name the weight files")
-    paths = [index.parent / str(name) for name in sorted(set(names.values()), key=str)]
-    for path in paths:
-        if path.parent != index.parent or not path.is_file():
-            raise CheckpointError(f"{index} names {path.name!r}, which is not beside it")
-    return paths
+    beside = {path.name for path in index.parent.iterdir() if path.is_file()}
+    for name in names.values():
+        if not isinstance(name, str) or name not in beside:
+            raise CheckpointError(f"{index} names {reprlib.repr(name)}, which is not beside it")
+    return [index.parent / name for name in sorted(set(names.values()))]
 
 
 def _read_safetensors(path: Path, names: frozenset[str] | None) -> dict[str, torch.Tensor]:

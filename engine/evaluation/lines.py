@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -56,7 +57,7 @@ def _raw_lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
     try:
         while line := file.readline(MAX_LINE_BYTES + 1):
             yield line
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InvalidInputError(f"{path} is damaged or cannot be read: {error}.") from error
 
 

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from ..errors import StorageError
+from .descriptors import make_folder, make_folders, open_new, opened, read_all
 from .mapping import Bytes, map_file
 
 logger = logging.getLogger(__name__)
@@ -173,7 +174,7 @@ class LocalDirectory(Directory):
         """See `Directory.create`."""
         path = self._path(name)
         with _translated("create", path):
-            descriptor = _open_new(path)
+            descriptor = open_new(path)
         try:
             try:
                 yield _LocalFile(descriptor, path)
@@ -192,7 +193,7 @@ class LocalDirectory(Directory):
         with _translated("create", path):
             if Path(path).exists():
                 raise FileExistsError(path)
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(path).parent)
         try:
             yield Path(path)
             self._sync_path(path)
@@ -210,7 +211,7 @@ class LocalDirectory(Directory):
         """See `Directory.sync_folder`."""
         path = self._path(folder) if folder else self._root
         with _translated("create", path):
-            created = _make_folders(Path(path))
+            created = make_folders(Path(path))
         for new in created:
             self._sync_path(str(new.parent))
         self._sync_path(path)
@@ -218,18 +219,17 @@ class LocalDirectory(Directory):
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `Directory.read`."""
         path = self._path(name)
-        with _translated("read", path), Path(path).open("rb", buffering=0) as file:
-            file.seek(offset)
-            return _read_all(file.fileno(), offset, length)
+        with _translated("read", path), opened(path) as descriptor:
+            return read_all(descriptor, offset, length)
 
     def map(self, name: str) -> Bytes:
         """See `Directory.map`."""
         path = self._path(name)
-        with _translated("map", path), Path(path).open("rb", buffering=0) as file:
-            size_bytes = os.fstat(file.fileno()).st_size
+        with _translated("map", path), opened(path) as descriptor:
+            size_bytes = os.fstat(descriptor).st_size
             if size_bytes == 0:
                 return np.empty(0, dtype=np.uint8)
-            return map_file(file.fileno(), size_bytes)
+            return map_file(descriptor, size_bytes)
 
     def readable_path(self, name: str) -> Path:
         """See `Directory.readable_path`."""
@@ -273,7 +273,7 @@ class LocalDirectory(Directory):
         name = f"{TEMPORARY}{uuid.uuid4().hex}"
         path = self._path(name)
         with _translated("create", path):
-            os.close(_open_new(path))
+            os.close(open_new(path))
         try:
             return self.status(name).changed_seconds
         finally:
@@ -326,37 +326,7 @@ class _LocalFile:
 
     def read_at(self, offset: int, length: int) -> bytes:
         with _translated("read", self.path):
-            return _read_all(self.descriptor, offset, length)
-
-
-def _make_folders(path: Path) -> list[Path]:
-    """Create a folder and those above it; the ones that were not there."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    return missing
-
-
-def _open_new(path: str) -> int:
-    """Create a file and, if need be, the folder that holds it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags, 0o666)
-
-
-def _read_all(descriptor: int, offset: int, length: int | None) -> bytes:
-    """Read up to `length` bytes, since one call may return fewer."""
-    wanted = os.fstat(descriptor).st_size - offset if length is None else length
-    parts: list[bytes] = []
-    while wanted > 0:
-        part = os.pread(descriptor, min(wanted, 1 << 30), offset)
-        if not part:
-            break
-        parts.append(part)
-        offset, wanted = offset + len(part), wanted - len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+            return read_all(self.descriptor, offset, length)
 
 
 def _remove_leftover(path: str) -> None:
@@ -383,6 +353,8 @@ def _translated(action: str, path: str) -> Iterator[None]:
     except (FileNotFoundError, FileExistsError, StorageError):
         raise
     except NotADirectoryError as error:
+        if action == "create":
+            raise _refused(action, path, error) from error
         raise FileNotFoundError(error.errno, error.strerror, path) from error
     except OSError as error:
         raise _refused(action, path, error) from error

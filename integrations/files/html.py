@@ -19,6 +19,10 @@ _INLINE = re.compile(
 )
 _VOID = re.compile("area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr")
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([A-Za-z0-9._:-]+)", re.I)
+# Python's own codecs of program text and domain names; time of some grows with the square.
+_OF_NO_PAGE = frozenset(
+    {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
+)
 _SPACES = re.compile(r"[^\S\n]+")
 _BREAKS = re.compile(r" ?\n[ \n]*")
 
@@ -45,10 +49,13 @@ def _decode(data: bytes, path: Path) -> str:
         return decode(data, path)
     name = declared.group(1).decode("ascii")
     try:
-        if codecs.lookup(name).name == "utf-8":
+        found = codecs.lookup(name).name
+        if found == "utf-8":
             return decode(data, path)
-        return data.decode("cp1252" if codecs.lookup(name).name == "iso8859-1" else name)
-    except (LookupError, UnicodeDecodeError) as error:
+        if found in _OF_NO_PAGE:
+            raise LookupError(f"no page is written in {found}")
+        return data.decode("cp1252" if found == "iso8859-1" else name)
+    except (LookupError, UnicodeError) as error:
         raise InvalidDocumentError(
             f"{path} says that it is {name!r} but cannot be decoded so ({error}). Convert it to "
             "UTF-8."

@@ -1,6 +1,7 @@
 """Passages cover the text, overlap, and fit the encoder when tokenised on their own."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from checkpoints import WORDS, byte_level, hf_colbert, plain, pylate, unigram, wordpiece
@@ -23,7 +24,7 @@ PIECES = st.one_of(
 
 
 def chunker(name, budget):
-    return Chunker(Vocabulary(TOKENIZERS[name], {}), budget)
+    return Chunker(Vocabulary(TOKENIZERS[name], {}, Path(name)), budget)
 
 
 def check(text, spans, count, budget):

@@ -100,6 +100,6 @@ def test_running_out_is_explained(tmp_path, monkeypatch, code):
     def refuse(*arguments, **options):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(StorageError, match=r"compact the index, or .*ulimit -n"):
         LocalDirectory(tmp_path).map("file")
