@@ -29,7 +29,7 @@ test: $(VENV)/.stamp-test ## run all tests
 	$(BIN)/python -m pytest
 
 crash: $(VENV)/.stamp-test ## all campaigns at full size: kills, power losses, failing calls (half an hour)
-	WEFT_CRASH=full $(BIN)/python -m pytest tests/crash
+	WEFT_CRASH=full $(BIN)/python -m pytest tests/crash tests/check/test_flips.py
 
 lint: $(VENV)/.stamp-test ## ruff, and mypy on the installed package
 	$(BIN)/ruff check .

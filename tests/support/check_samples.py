@@ -26,10 +26,12 @@ def build(path: Path, n_documents: int = 60, n_replaced: int = 15, n_flat: int =
     return path
 
 
-def build_large(path: Path, n_documents: int = 300, n_rows: int = 60, dim: int = 32) -> Path:
+def build_large(
+    path: Path, n_documents: int = 300, n_rows: int = 60, dim: int = 32, **settings: int
+) -> Path:
     """One flat segment of ready-made embeddings, of about a MiB by default."""
     random = np.random.default_rng(0)
-    with weft.Index.create(path, dim=dim) as index:
+    with weft.Index.create(path, dim=dim, **settings) as index:
         rows = random.standard_normal((n_documents, n_rows, dim)).astype(np.float32)
         rows /= np.linalg.norm(rows, axis=2, keepdims=True)
         index.add(
