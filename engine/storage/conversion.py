@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import EncodedBatch
-from .encoding import Encode, encoded
+from .encoding import Encode, encoded, not_from_text
 from .merge import Merged, alive_docnos, sequences_of
 from .replacement import Replacement
 from .segment import SegmentView
@@ -68,19 +68,30 @@ def convert(
     """Write what `due_for_conversion` chose, or the first part of it, in its new form.
 
     Raises:
-        NotFromTextError: a document's embeddings cannot be made from its text.
+        NotFromTextError: none of the documents keeps embeddings that its text gives.
     """
     first, target = views[0], targets[views[0].id]
     docnos = _first_documents(first, _step(target))
-    partial = len(docnos) < first.n_alive_documents
-    from_text = target.source is Source.TEXT and len(docnos) > 0
-    if from_text and encode is not None and target.live is not None:
-        for some, batch in encoded(first, docnos, encode):
-            work.put(_write(work, first, some, batch, target.live), partial=partial)
-    elif partial:
-        work.merge([_part(first, docnos)], targets, partial=True)
+    if len(docnos) < first.n_alive_documents:
+        views = [_part(first, docnos)]
+        work.keep_rest(first)
+    if target.source is Source.TEXT and len(docnos) and encode is not None:
+        _from_text(work, first, docnos, target.live, encode)
     else:
         work.merge(views, targets)
+
+
+def _from_text(
+    work: Replacement, view: SegmentView, docnos: I64, live: LiveCodec | None, encode: Encode
+) -> None:
+    """Encode documents again; those that keep other embeddings than their text gives stay."""
+    for some, batch, others in encoded(view, docnos, encode):
+        if batch is not None:
+            work.put(_write(work, view, some, batch, live))
+        if len(others):
+            work.keep_rest(view)
+    if not work.merged:
+        raise not_from_text(view, docnos)
 
 
 def _step(target: Target) -> int:
@@ -103,7 +114,7 @@ def _part(view: SegmentView, docnos: I64) -> SegmentView:
 
 
 def _write(
-    work: Replacement, view: SegmentView, docnos: I64, batch: EncodedBatch, live: LiveCodec
+    work: Replacement, view: SegmentView, docnos: I64, batch: EncodedBatch, live: LiveCodec | None
 ) -> Merged:
     """A new segment of a batch of documents that were encoded again."""
     moved = np.full(view.n_documents, -1, dtype=np.int64)

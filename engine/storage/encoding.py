@@ -12,7 +12,7 @@ from ..codec import sample_passages
 from ..codec.training import SAMPLE_BYTES
 from ..documents import Document
 from .batch import EncodedBatch
-from .merge import CHUNK_DOCUMENTS, alive_docnos, read_embeddings, token_rows
+from .merge import CHUNK_DOCUMENTS, alive_docnos, read_embeddings
 from .segment import SegmentView
 
 Encode = Callable[[Sequence[Document]], Iterable[EncodedBatch]]
@@ -27,13 +27,16 @@ two passages have 0.06 to 0.22 in the mean.
 """
 
 I64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 class NotFromTextError(Exception):
     """A document keeps embeddings that its text does not give; maintenance leaves it as it is."""
 
 
-def encoded(view: SegmentView, docnos: I64, encode: Encode) -> Iterator[tuple[I64, EncodedBatch]]:
+def encoded(
+    view: SegmentView, docnos: I64, encode: Encode
+) -> Iterator[tuple[I64, EncodedBatch | None, I64]]:
     """Encode documents of a segment again, a bounded batch at a time.
 
     Args:
@@ -42,10 +45,8 @@ def encoded(view: SegmentView, docnos: I64, encode: Encode) -> Iterator[tuple[I6
         encode: with the index's encoder.
 
     Yields:
-        The docnos of a batch, and the batch.
-
-    Raises:
-        NotFromTextError: a document's passages or embeddings are not those of its text.
+        Docnos and their batch (None where there are none), and docnos of documents that keep
+        other embeddings than their text gives.
     """
     for start in range(0, len(docnos), CHUNK_DOCUMENTS):
         part = docnos[start : start + CHUNK_DOCUMENTS]
@@ -53,48 +54,81 @@ def encoded(view: SegmentView, docnos: I64, encode: Encode) -> Iterator[tuple[I6
         for batch in encode(view.passages.documents(part)):
             some = part[done : done + len(batch.documents)]
             done += len(some)
-            _require_same(view, some, batch)
-            yield some, batch
+            faithful = _faithful(view, some, batch)
+            yield some[faithful], selected(batch, faithful), some[~faithful]
         view.passages.rest()
 
 
-def _require_same(view: SegmentView, docnos: I64, batch: EncodedBatch) -> None:
-    pids = _pids(view, docnos)
-    same = len(pids) == batch.n_passages and np.array_equal(view.doclens[pids], batch.doclens)
-    if same:
-        spans, _ = view.passages.spans(pids)
-        same = np.array_equal(spans, batch.spans)
-    if not same:
-        raise NotFromTextError(
-            f"Segment {view.id}: passages are cut otherwise than the encoder cuts their text."
+def _faithful(view: SegmentView, docnos: I64, batch: EncodedBatch) -> Mask:
+    """bool [D]: which documents were cut and encoded as the segment keeps them."""
+    alike = _cut_alike(view, docnos, batch)
+    kept = selected(batch, alike)
+    if kept is None:
+        return alike
+    firsts = np.flatnonzero(np.diff(kept.passage_document.astype(np.int64), prepend=-1))
+    least = np.minimum.reduceat(_cosines(view, docnos[alike], kept), firsts)
+    alike[alike] = least >= LEAST_COSINE
+    return alike
+
+
+def _cut_alike(view: SegmentView, docnos: I64, batch: EncodedBatch) -> Mask:
+    stored = _ranges(view.passage_document, docnos)
+    made = _ranges(batch.passage_document, np.arange(len(docnos)))
+    alike = np.zeros(len(docnos), dtype=np.bool_)
+    for number, (old, new) in enumerate(zip(stored, made, strict=True)):
+        spans, _ = view.passages.spans(range(old.start, old.stop))
+        alike[number] = np.array_equal(spans, batch.spans[new]) and np.array_equal(
+            view.doclens[old], batch.doclens[new]
         )
-    cosines = _cosines(view, pids, batch)
-    if cosines.min() < LEAST_COSINE:
-        worst = batch.documents[int(batch.passage_document[int(cosines.argmin())])]
-        raise NotFromTextError(
-            f"Document {worst.id!r} keeps embeddings that its text does not give."
-        )
+    return alike
 
 
-def _pids(view: SegmentView, docnos: I64) -> I64:
-    """The passages of documents, in their order."""
-    starts = np.searchsorted(view.passage_document, docnos, side="left")
-    ends = np.searchsorted(view.passage_document, docnos, side="right")
-    rows = token_rows(starts, ends)
-    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+def _ranges(passage_document: NDArray[np.uint32], docnos: I64) -> list[slice]:
+    """The passages of each document, which are neighbours."""
+    starts = np.searchsorted(passage_document, docnos, side="left").tolist()
+    ends = np.searchsorted(passage_document, docnos, side="right").tolist()
+    return [slice(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-def _cosines(view: SegmentView, pids: I64, batch: EncodedBatch) -> NDArray[np.float32]:
+def _cosines(view: SegmentView, docnos: I64, batch: EncodedBatch) -> NDArray[np.float32]:
     """float32 [P]: of each passage, the mean cosine of its embeddings with those it keeps."""
+    parts = [np.arange(r.start, r.stop) for r in _ranges(view.passage_document, docnos)]
     dots = np.empty(batch.n_tokens, dtype=np.float32)
     done = 0
-    for rows in read_embeddings(view, pids):
+    for rows in read_embeddings(view, np.concatenate(parts)):
         part = slice(done, done + len(rows))
         dots[part] = np.einsum("ij,ij->i", rows, batch.embeddings[part].astype(np.float32))
         done += len(rows)
     firsts = np.concatenate(([0], np.cumsum(batch.doclens, dtype=np.int64)[:-1]))
-    sums = np.add.reduceat(dots, firsts)
-    return (sums / batch.doclens).astype(np.float32)
+    return (np.add.reduceat(dots, firsts) / batch.doclens).astype(np.float32)
+
+
+def selected(batch: EncodedBatch, chosen: Mask) -> EncodedBatch | None:
+    """A batch of some of its documents; None of none.
+
+    Args:
+        batch: stays as it is.
+        chosen: bool [D].
+    """
+    if chosen.all():
+        return batch
+    if not chosen.any():
+        return None
+    passages = chosen[batch.passage_document]
+    numbers = np.cumsum(chosen) - 1
+    return EncodedBatch(
+        documents=[d for d, wanted in zip(batch.documents, chosen, strict=True) if wanted],
+        passage_document=numbers[batch.passage_document[passages]].astype(np.uint32),
+        spans=batch.spans[passages],
+        doclens=batch.doclens[passages],
+        embeddings=batch.embeddings[np.repeat(passages, batch.doclens)],
+    )
+
+
+def not_from_text(view: SegmentView, docnos: I64) -> NotFromTextError:
+    """The error that names the first of some documents."""
+    id = view.passages.id_table.id(int(docnos[0]))
+    return NotFromTextError(f"document {id!r} keeps embeddings that its text does not give")
 
 
 def encoded_sample(
@@ -103,7 +137,8 @@ def encoded_sample(
     """What `training_sample` gives, made from the text of randomly drawn documents.
 
     Raises:
-        NotFromTextError: a document's passages or embeddings are not those of its text.
+        NotFromTextError: a document keeps other embeddings than its text gives: its segment
+            could never follow into another epoch.
     """
     alive = [alive_docnos(view) for view in views]
     n_passages = sum(view.n_alive_passages for view in views)
@@ -116,7 +151,10 @@ def encoded_sample(
     rows: list[NDArray[np.float32]] = []
     for view, docnos, first in zip(views, alive, firsts, strict=False):
         inside = chosen[(chosen >= first) & (chosen < first + len(docnos))] - first
-        for _, batch in encoded(view, docnos[inside], encode):
-            rows.append(batch.embeddings.astype(np.float32))
+        for _, batch, others in encoded(view, docnos[inside], encode):
+            if len(others):
+                raise not_from_text(view, others)
+            if batch is not None:
+                rows.append(batch.embeddings.astype(np.float32))
     sample = np.concatenate(rows)
     return sample[: max(1, SAMPLE_BYTES // (4 * views[0].dim))]

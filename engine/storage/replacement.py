@@ -71,10 +71,8 @@ class Replacement:
         self,
         views: Sequence[SegmentView],
         targets: Mapping[str, Target],
-        *,
-        partial: bool = False,
     ) -> None:
-        """Write the alive rows of segments of one target group as one new segment; see `put`."""
+        """Write the alive rows of segments of one target group as one new segment."""
         merged = merge(
             self.writer.directory,
             views,
@@ -82,20 +80,17 @@ class Replacement:
             recode={view.id for view in views if targets[view.id].recodes},
             threads=self.writer.threads,
         )
-        self.put(merged, partial=partial)
+        self.put(merged)
 
-    def put(self, merged: Merged, *, partial: bool = False) -> None:
-        """Take over a new segment.
-
-        Args:
-            merged: with its docnos.
-            partial: its inputs stay for the documents that it does not hold.
-        """
+    def put(self, merged: Merged) -> None:
+        """Take over a new segment."""
         if merged.ref is not None:
             self.writer.hold(segment_file(merged.ref.id, CHECKSUMS_FILE))
-        if partial:
-            self._partial.update(merged.inputs)
         self.merged.append(merged)
+
+    def keep_rest(self, view: SegmentView) -> None:
+        """Let a segment stay for the documents that no new one holds; the others die in it."""
+        self._partial.add(view.id)
 
     def put_codecs(self, codecs: tuple[CodecRef, ...]) -> None:
         """Take over the codecs of the next generation, one of which was just written."""

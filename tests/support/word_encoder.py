@@ -3,12 +3,20 @@
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
 from weft.engine.encoder.base import EncoderIdentity, Token
 
 WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@cache
+def word_vector(seed, dim, word):
+    digest = hashlib.blake2b(f"{seed}:{word}".encode(), digest_size=8).digest()
+    values = np.random.default_rng(int.from_bytes(digest, "little")).normal(size=dim)
+    return (values / np.linalg.norm(values)).astype(np.float32)
 
 
 @dataclass
@@ -33,9 +41,7 @@ class WordEncoder:
         )
 
     def vector(self, word):
-        digest = hashlib.blake2b(f"{self.seed}:{word.lower()}".encode(), digest_size=8).digest()
-        values = np.random.default_rng(int.from_bytes(digest, "little")).normal(size=self.dim)
-        return (values / np.linalg.norm(values)).astype(np.float32)
+        return word_vector(self.seed, self.dim, word.lower())
 
     def _encode(self, text):
         words = [t.text for t in self.passage_tokens(text)] or [""]

@@ -1,0 +1,384 @@
+"""Maintenance does what is due in steps of a commit each, and nothing where nothing is due."""
+
+import numpy as np
+import pytest
+from lineage_tools import (
+    DIM,
+    add,
+    domain,
+    fill,
+    new_index,
+    passages,
+    recall,
+    scores_of,
+    stored,
+    unit,
+)
+from storage_tools import DyingDirectory, Killed
+
+from weft.engine.index import Index
+from weft.engine.storage import conversion, due, lineage, tiers
+from weft.engine.storage.drift import DRIFT_BOUND
+from weft.engine.storage.maintenance import maintain
+from weft.engine.storage.manifest import MAX_PREFIXES
+from weft.engine.storage.reader import Reader
+from weft.engine.storage.replacement import Replacement
+from weft.engine.storage.writer import Writer
+
+
+def names(report):
+    return [step.name for step in report.steps if step.name != "collect"]
+
+
+def epochs(directory):
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        return [(codec.epoch, len(codec.prefixes)) for codec in snapshot.manifest.codecs]
+
+
+def check(directory, store, least=0.5):
+    """The index holds the dictionary: its texts, and embeddings near to what was handed in."""
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        rows, documents = stored(snapshot)
+        assert set(rows) == set(store)
+        assert snapshot.n_documents == len(store)
+        for id, (part,) in rows.items():
+            assert documents[id].text == f"text of {id}" and documents[id].metadata == {"name": id}
+            assert (unit(part) * store[id]).sum(axis=1).mean() > least
+
+
+@pytest.fixture(params=[2, 4])
+def bits(request):
+    return request.param
+
+
+@pytest.fixture
+def coded(tmp_path, bits):
+    """An index of one domain, compressed; and what is in it."""
+    directory, store = new_index(tmp_path / "index", bits=bits), {}
+    with Writer(directory) as writer:
+        fill(writer, store, "a", passages(domain(1), 100, 1))
+        assert names(maintain(writer)) == ["train", "convert"]
+    return directory, store
+
+
+@pytest.mark.parametrize("n", [0, 20])
+def test_nothing_due_is_no_commit(tmp_path, n):
+    directory, store = new_index(tmp_path / "index", bits=4), {}
+    with Writer(directory) as writer:
+        if n:
+            fill(writer, store, "a", passages(domain(1), n, 1))
+        before = directory.list()
+        report = maintain(writer)
+        assert report.steps == () and report.left == ()
+        assert report.generation == 1 + bool(n)
+        assert directory.list() == before
+
+
+def test_a_codec_is_trained_and_then_segments_follow(coded):
+    directory, store = coded
+    assert epochs(directory) == [(1, 0)]
+    check(directory, store)
+    with Writer(directory) as writer:
+        assert names(maintain(writer)) == []
+
+
+def test_the_same_domain_does_not_drift(coded):
+    directory, store = coded
+    with Writer(directory) as writer:
+        for n in range(4):
+            fill(writer, store, f"more{n}-", passages(domain(1), 50, 100 + n))
+            assert names(maintain(writer)) == []
+    assert epochs(directory) == [(1, 0)]
+
+
+def query(seed):
+    rng = np.random.default_rng(seed)
+    rows = passages(domain(2), 1, 1000 + seed)[0][:4]
+    return unit(rows + 0.3 * rng.normal(size=rows.shape) / np.sqrt(DIM))
+
+
+def mean_recall(directory, store, n=40):
+    """recall@10 of narrow searches against MaxSim over the embeddings as they were handed in."""
+    found = []
+    with Index.open(directory.path) as index:
+        for seed in range(n):
+            exact = scores_of({id: [rows] for id, rows in store.items()}, query(seed))
+            hits = index.search(query(seed), 10, nprobe=1, ndocs=40)
+            found.append(recall([hit.id for hit in hits], exact))
+    return float(np.mean(found))
+
+
+def test_a_shift_of_domain_appends_centroids_and_search_finds_more(coded, bits):
+    directory, store = coded
+    with Writer(directory) as writer:
+        fill(writer, store, "b", passages(domain(2), 100, 2))
+        before = mean_recall(directory, store)
+        converted = ["convert"] if bits >= 4 else []
+        report = maintain(writer)
+        assert names(report) == ["append", *converted]
+        assert "drifted" in report.steps[0].reason
+        assert names(maintain(writer)) == []
+        fill(writer, store, "c", passages(domain(2), 100, 3))
+        assert names(maintain(writer)) == []
+    assert epochs(directory) == [(1, 1)]
+    check(directory, store)
+    # Narrow searches find little of what drifted; what follows is found, and at 4 bits the rest.
+    assert mean_recall(directory, store) > before + (0.2 if bits >= 4 else 0.1)
+
+
+def test_too_little_has_drifted(coded):
+    directory, store = coded
+    with Writer(directory) as writer:
+        fill(writer, store, "b", passages(domain(2), 4, 2))
+        assert names(maintain(writer)) == []
+        with writer.snapshot() as snapshot:
+            last = snapshot.manifest.segments[-1]
+            assert snapshot.manifest.codec.centroid_cosine - last.centroid_cosine > DRIFT_BOUND
+
+
+def test_appends_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(lineage, "GROWTH", 10**6)
+    monkeypatch.setattr(lineage, "GROWTH_WHEN_DRIFTED", 10**6)
+    directory, store = new_index(tmp_path / "index", bits=2), {}
+    with Writer(directory) as writer:
+        fill(writer, store, "a", passages(domain(1), 100, 1))
+        maintain(writer)
+        with writer.snapshot() as snapshot:
+            trained = snapshot.codec.n_centroids
+        for n in range(2, 2 + MAX_PREFIXES + 3):
+            fill(writer, store, f"b{n}-", passages(domain(n), 20, n))
+            maintain(writer)
+        with writer.snapshot() as snapshot:
+            codec = snapshot.manifest.codec
+            assert len(codec.prefixes) <= MAX_PREFIXES
+            assert trained < codec.n_centroids <= lineage.MAX_APPENDED * trained
+    check(directory, store)
+
+
+def grow(writer, store, factor=8):
+    """Let the index grow by a factor, from documents of both domains."""
+    for n in range(factor):
+        fill(writer, store, f"g{n}-", passages(domain(1 + n % 2), 100, 50 + n))
+
+
+def test_a_grown_index_gets_another_epoch(tmp_path):
+    directory, store = new_index(tmp_path / "index", bits=4), {}
+    with Writer(directory) as writer:
+        fill(writer, store, "a", passages(domain(1), 100, 1))
+        maintain(writer)
+        grow(writer, store)
+        report = maintain(writer)
+        assert names(report)[0] == "retrain" and set(names(report)[1:]) == {"convert"}
+        assert "9.0 times" in report.steps[0].reason
+        assert names(maintain(writer)) == [] == list(report.left)
+    assert epochs(directory) == [(2, 0)]
+    check(directory, store, least=0.9)
+
+
+def test_ready_made_embeddings_of_few_bits_are_not_compressed_twice(tmp_path):
+    directory, store = new_index(tmp_path / "index", bits=2), {}
+    with Writer(directory) as writer:
+        fill(writer, store, "a", passages(domain(1), 100, 1))
+        maintain(writer)
+        grow(writer, store)
+        report = maintain(writer)
+        assert "retrain" not in names(report)
+        (left,) = report.left
+        assert left.startswith("retrain: 9.0 times") and "no encoder" in left
+    assert [epoch for epoch, _ in epochs(directory)] == [1]
+    check(directory, store)
+
+
+def two_epochs(directory, store):
+    """An index whose second epoch has been trained, with all segments in the first."""
+    with Writer(directory) as writer:
+        fill(writer, store, "a", passages(domain(1), 100, 1))
+        maintain(writer)
+        grow(writer, store)
+        assert names(maintain(writer, max_steps=1)) == ["retrain"]
+
+
+def test_a_conversion_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion, "STEP_TOKENS", 700)
+    directory, store = new_index(tmp_path / "index", bits=4), {}
+    two_epochs(directory, store)
+    steps = 0
+    while True:
+        # Each time by another writer, as after a kill.
+        with Writer(directory) as writer:
+            report = maintain(writer, max_steps=1)
+        if not names(report):
+            break
+        steps += 1
+        check(directory, store)
+        with Reader(directory) as reader, reader.snapshot() as snapshot:
+            manifest = snapshot.manifest
+            converted = [manifest.codec_of(s) is manifest.codec for s in manifest.segments]
+        # The codec of the first epoch leaves with the last segment that needs it.
+        assert (len(manifest.codecs) == 1) == all(converted)
+    assert steps > 900 * 12 / 800
+    assert epochs(directory) == [(2, 0)]
+
+
+def meanwhile(monkeypatch, action):
+    """Run something once, after the new files were written and before their commit."""
+    real = Replacement.commit
+
+    def commit(self):
+        monkeypatch.setattr(Replacement, "commit", real)
+        action()
+        return real(self)
+
+    monkeypatch.setattr(Replacement, "commit", commit)
+
+
+@pytest.mark.parametrize("step_tokens", [700, 10**6])
+def test_what_others_change_meanwhile_is_kept(tmp_path, monkeypatch, step_tokens):
+    monkeypatch.setattr(conversion, "STEP_TOKENS", step_tokens)
+    directory, store = new_index(tmp_path / "index", bits=4), {}
+    two_epochs(directory, store)
+
+    def changes():
+        with Writer(directory) as other:
+            rows = passages(domain(1), 2, 777)
+            add(other, ["a1", "new"], rows, replace=True)
+            store.update(zip(["a1", "new"], rows, strict=True))
+            other.commit([], delete=["a2", "a99", "g3-4"])
+            for id in ("a2", "a99", "g3-4"):
+                del store[id]
+
+    meanwhile(monkeypatch, changes)
+    with Writer(directory) as writer:
+        assert names(maintain(writer, max_steps=1)) == ["convert"]
+        check(directory, store)
+        maintain(writer)
+    check(directory, store)
+    assert epochs(directory) == [(2, 0)]
+
+
+@pytest.mark.parametrize("step_tokens", [700, 10**6])
+def test_two_that_convert_the_same_segment(tmp_path, monkeypatch, step_tokens):
+    monkeypatch.setattr(conversion, "STEP_TOKENS", step_tokens)
+    directory, store = new_index(tmp_path / "index", bits=4), {}
+    two_epochs(directory, store)
+
+    def rival():
+        with Writer(directory) as other:
+            maintain(other, max_steps=2)
+
+    meanwhile(monkeypatch, rival)
+    with Writer(directory) as writer:
+        maintain(writer)
+    check(directory, store)
+    assert epochs(directory) == [(2, 0)]
+
+
+@pytest.mark.parametrize("rival_steps", [1, 100])
+def test_one_of_two_codecs_wins(tmp_path, monkeypatch, rival_steps):
+    directory, store = new_index(tmp_path / "index", bits=4), {}
+    with Writer(directory) as writer, Writer(directory) as other:
+        fill(writer, store, "a", passages(domain(1), 100, 1))
+        rivals = []
+        meanwhile(monkeypatch, lambda: rivals.append(maintain(other, max_steps=rival_steps)))
+        report = maintain(writer)
+        assert names(rivals[0])[0] == "train"
+        assert names(report) == ([] if rival_steps > 1 else ["convert"])
+    check(directory, store)
+    assert len(directory.list("codec")) == 1
+
+
+def test_a_budget_ends_it_between_steps(coded):
+    directory, store = coded
+    with Writer(directory) as writer:
+        for n in range(tiers.FANOUT):
+            fill(writer, store, f"m{n}-", passages(domain(1), 1, 40 + n))
+        for bounds in ({"seconds": 0.0}, {"max_steps": 0}):
+            report = maintain(writer, **bounds)
+            assert names(report) == [] and "budget" in report.left[0]
+        assert names(maintain(writer, max_steps=1)) == ["merge"]
+    check(directory, store)
+
+
+def test_small_segments_are_merged_by_tiers(tmp_path, monkeypatch):
+    written = []
+    real = Replacement.put
+
+    def put(self, merged, **options):
+        written.append(0 if merged.ref is None else merged.ref.n_documents)
+        real(self, merged, **options)
+
+    monkeypatch.setattr(Replacement, "put", put)
+    directory, store = new_index(tmp_path / "index", bits=4, flat_below_tokens=10**9), {}
+    n = 150
+    with Writer(directory) as writer:
+        for number in range(n):
+            fill(writer, store, f"d{number}-", passages(domain(1), 1, number))
+            assert set(names(maintain(writer))) <= {"merge"}
+            with writer.snapshot() as snapshot:
+                assert len(snapshot.segments) <= 3 * tiers.FANOUT
+                ids = [id for view in snapshot.segments for id in view.passages.ids()]
+        assert ids == list(store)
+    check(directory, store)
+    # Each row is written anew once per tier at most: log_8(150) is below 3.
+    assert sum(written) <= 3 * n
+
+
+def test_merged_segments_stay_within_their_bound(tmp_path):
+    directory = new_index(
+        tmp_path / "index", bits=4, flat_below_tokens=10**9, max_segment_passages=20
+    )
+    store = {}
+    with Writer(directory) as writer:
+        for number in range(40):
+            fill(writer, store, f"d{number}-", passages(domain(1), 2, number))
+            maintain(writer)
+        with writer.snapshot() as snapshot:
+            sizes = [view.n_passages for view in snapshot.segments]
+    assert max(sizes) <= 20 and len(sizes) < 16
+    check(directory, store)
+
+
+def test_segments_with_many_dead_rows_are_rewritten(coded):
+    directory, store = coded
+    with Writer(directory) as writer:
+        gone = [f"a{number}" for number in range(0, 100, 5)]
+        writer.commit([], delete=gone)
+        assert names(maintain(writer)) == []
+        gone += [f"a{number}" for number in range(1, 100, 5)]
+        writer.commit([], delete=gone[20:])
+        assert names(maintain(writer)) == ["rewrite"]
+        store = {id: rows for id, rows in store.items() if id not in gone}
+        check(directory, store)
+        writer.commit([], delete=list(store))
+        assert names(maintain(writer)) == ["rewrite"]
+        with writer.snapshot() as snapshot:
+            assert snapshot.segments == [] and snapshot.manifest.tombstones == ()
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_killed_at_any_call(tmp_path, monkeypatch, part):
+    """Whatever a kill leaves behind opens, holds everything, and maintenance goes on."""
+    monkeypatch.setattr(conversion, "STEP_TOKENS", 900)
+    monkeypatch.setattr(due.lineage, "GROWTH", 2)
+    directory, store = new_index(tmp_path / "index", bits=4), {}
+    with Writer(directory) as writer:
+        fill(writer, store, "a", passages(domain(1), 100, 1))
+        maintain(writer)
+        fill(writer, store, "b", passages(domain(2), 110, 2))
+        writer.commit([], delete=["a1", "b1"])
+    del store["a1"], store["b1"]
+    calls = 1 + 7 * part
+    while True:
+        dying = DyingDirectory(directory, calls)
+        try:
+            with Writer(dying) as writer:
+                maintain(writer, max_steps=2)
+            break
+        except Killed:
+            check(directory, store)
+        calls += 41
+    with Writer(directory) as writer:
+        maintain(writer)
+        assert names(maintain(writer)) == []
+    check(directory, store)
+    assert epochs(directory) == [(2, 0)]
