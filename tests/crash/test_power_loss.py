@@ -17,8 +17,8 @@ from weft.engine.storage.layout import generations
 from weft.engine.storage.reader import Reader
 from weft.engine.storage.writer import Writer
 
-LOSSES = size(300, 20_000)
-LOSSES_PER_HISTORY = size(60, 100)
+LOSSES = size(200, 20_000)
+LOSSES_PER_HISTORY = size(50, 100)
 OPERATIONS_PER_HISTORY = 10
 
 
@@ -153,7 +153,7 @@ def test_a_process_that_dies_after_each_write(name):
         last = len(directory.disk)
     loss = PowerLoss(directory.disk)
     outcomes = set()
-    for moment in range(first, last + 1):
+    for moment in [*range(first, last, size(3, 1)), last]:
         left = SimulatedDirectory(loss.at(moment, KeepsAll()), shelf)
         found = held(left)
         assert found in (before, operation.after)

@@ -10,8 +10,9 @@ from weft.engine.errors import CommitUncertainError, WriterClosedError
 from weft.engine.storage.collection import collect
 from weft.engine.storage.compaction import compact
 from weft.engine.storage.directory import Directory, SyncFailedError
-from weft.engine.storage.layout import generations
+from weft.engine.storage.layout import generations, tombstone_file
 from weft.engine.storage.reader import Reader
+from weft.engine.storage.sweep import sweep
 from weft.engine.storage.writer import Writer
 
 NEXT = document("next", 99)
@@ -29,25 +30,45 @@ def go_on(directory: Directory, state: State, *, tidy: bool) -> dict[str, Docume
     Args:
         directory: of the index.
         state: what the index holds.
-        tidy: also compact and collect, after which no file is left that is not needed.
+        tidy: also maintain and collect, after which no file is left that is not needed.
     """
     later = document("later", len(state))
     expected = dict(state) | {"later": later}
     with Writer(directory) as writer:
         add(writer, [later], replace=True)
         if tidy:
-            compact(writer)
-            # Twice, since a manifest's removal is a change of the temporary file it was once.
-            for _ in range(2):
-                collect(directory, superseded_seconds=0, staged_seconds=0, pin_seconds=0)
+            tidy_up(writer)
         with writer.snapshot() as snapshot:
             assert contents(snapshot) == expected
-            named = {ref.id for ref in snapshot.manifest.segments}
     if tidy:
-        assert len(generations(directory)) == 1
-        assert set(directory.list("segments")) == named
-        assert not [name for name in directory.list() if name.startswith("tmp.")]
+        assert_tidy(directory)
     return expected
+
+
+def tidy_up(writer: Writer) -> None:
+    """Settle what dead writers have left, as if their leases were over."""
+    sweep(writer, lease_seconds=0)
+    compact(writer)
+    collect(writer.directory, superseded_seconds=0, staged_seconds=0, pin_seconds=0)
+    # What no manifest names goes once one was written after it was touched for the last time,
+    # and the removal of an old manifest touches the temporary file that it once was.
+    add(writer, [document("tidy")])
+    writer.commit([], delete=["tidy"])
+    collect(writer.directory, superseded_seconds=0, staged_seconds=0, pin_seconds=0)
+
+
+def assert_tidy(directory: Directory) -> None:
+    """Every file is one that the only generation needs."""
+    assert len(generations(directory)) == 1
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        manifest = snapshot.manifest
+    assert set(directory.list("segments")) == {ref.id for ref in manifest.segments}
+    assert set(directory.list("codec")) == {ref.id for ref in manifest.codecs}
+    assert {tombstone_file(ref.id) for ref in manifest.tombstones} == {
+        f"tombstones/{name}" for name in directory.list("tombstones")
+    }
+    assert not [name for name in directory.list() if name.startswith("tmp.")]
+    assert directory.list("inbox") == directory.list("pins") == []
 
 
 def held_after(
@@ -65,7 +86,7 @@ def held_after(
 
 
 def go_on_after(
-    directory: Directory, writer: Writer, found: State, error: BaseException | None
+    directory: Directory, writer: Writer, found: State, error: BaseException | None, *, tidy: bool
 ) -> dict[str, Document]:
     """The writer goes on, unless it has told of a failed fsync; then a new one does."""
     cause = error.__cause__ if isinstance(error, CommitUncertainError) else error
@@ -76,7 +97,7 @@ def go_on_after(
         found = dict(found) | {NEXT.id: NEXT}
         assert held(directory) == found
     writer.close()
-    return go_on(directory, found, tidy=True)
+    return go_on(directory, found, tidy=tidy)
 
 
 def _is_closed(writer: Writer) -> bool:

@@ -12,13 +12,19 @@ from weft.engine.documents import Document
 from weft.engine.storage import create_index
 from weft.engine.storage.compaction import compact
 from weft.engine.storage.directory import Directory
+from weft.engine.storage.maintenance import maintain
 from weft.engine.storage.manifest import IndexSettings
 from weft.engine.storage.writer import Writer
 
 State = Mapping[str, Document]
 
-KINDS = {"add": 4, "upsert": 4, "delete": 3, "compact": 2, "collect": 1}
+KINDS = {"add": 4, "upsert": 4, "delete": 3, "compact": 2, "maintain": 2, "collect": 1}
 """Kinds of operations, and how often each is chosen."""
+
+FEW_TOKENS = 8
+"""Size at which an index is compressed that is to be."""
+
+GROWN_DOCUMENTS = 24
 
 IDS = [f"d{number}" for number in range(12)]
 
@@ -38,11 +44,10 @@ class Operation:
     after: State
 
     def perform(self, writer: Writer) -> str:
-        """Run it; what it was: a compaction that was the first to compress is a conversion."""
+        """Run it; what it was: "convert" if it has compressed the index for the first time."""
         was_coded = is_coded(writer)
         self.run(writer)
-        converted = self.name == "compact" and not was_coded and is_coded(writer)
-        return "convert" if converted else self.name
+        return self.name if was_coded or not is_coded(writer) else "convert"
 
 
 class Operations:
@@ -109,6 +114,15 @@ class Operations:
     def _compact(self) -> Operation:
         return Operation("compact", compact, self.state)
 
+    def _maintain(self) -> Operation:
+        return Operation("maintain", maintain, self.state)
+
+    def _grow(self) -> Operation:
+        """So many more embeddings that a codec trained before is outgrown."""
+        added = self._new_documents([f"grown{number}" for number in range(GROWN_DOCUMENTS)])
+        after = dict(self.state) | {d.id: d for d in added}
+        return Operation("grow", lambda writer: add(writer, added), after)
+
     def _collect(self) -> Operation:
         grace = self._random.choice([0.0, 3600.0])
         return Operation(
@@ -123,29 +137,41 @@ def is_coded(writer: Writer) -> bool:
 
 
 def make_index(directory: Directory, *, coded: bool) -> None:
-    """An empty index; a coded one trains its codec with the first compaction."""
-    below = 20 if coded else 10**9
+    """An empty index; a coded one is compressed once it has a few tokens and is maintained."""
+    below = FEW_TOKENS if coded else 10**9
     settings = IndexSettings(bits=8, flat_below_tokens=below)
     create_index(directory, dim=DIM, encoder=None, settings=settings)
 
 
-PREPARED = ("convert", *KINDS)
-"""Operations that `prepare` knows."""
+PREPARED = {
+    "add": ("add", "add", "upsert", "delete"),
+    "upsert": ("add", "add", "upsert", "delete"),
+    "delete": ("add", "add", "upsert", "delete"),
+    "compact": ("add", "upsert", "compact", "add", "upsert", "delete"),
+    "convert": ("add", "upsert", "add", "delete"),
+    "train": ("add", "upsert", "add", "delete"),
+    "retrain": ("add", "maintain", "grow", "delete"),
+    "collect": ("add", "compact", "upsert", "delete"),
+}
+"""What is done before an operation that is to be watched."""
 
 
 def prepare(name: str, directory: Directory) -> tuple[State, Operation]:
     """Make an index with segments and tombstones, and an operation that is to be done next.
 
+    Args:
+        name: one of `PREPARED`: "convert" is a compaction that compresses, "train" and "retrain"
+            are maintenance that trains a first codec, and a second one that takes its place.
+        directory: of the index.
+
     Returns:
         What the index holds, and the operation.
     """
-    make_index(directory, coded=name in ("convert", "compact"))
+    make_index(directory, coded=name in ("compact", "convert", "train", "retrain"))
     operations = Operations(Random(name))
-    kinds = ["add", "add", "upsert", "delete"]
-    if name == "compact":
-        kinds += ["compact", "upsert"]
     with Writer(directory) as writer:
-        for kind in kinds:
+        for kind in PREPARED[name]:
             operations.next(kind).perform(writer)
     state = operations.state
-    return state, operations.next("compact" if name == "convert" else name)
+    last = {"convert": "compact", "train": "maintain", "retrain": "maintain"}.get(name, name)
+    return state, operations.next(last)

@@ -84,7 +84,7 @@ def contents(snapshot) -> dict[str, Document]:
         for docno, doc in zip(docnos, stored, strict=True):
             assert doc.id not in found, f"{doc.id} is alive twice"
             found[doc.id] = doc
-            check_passages(segment, int(docno), doc, snapshot.codec)
+            check_passages(segment, int(docno), doc)
         assert segment.passages.docnos([d.id for d in stored]) == {
             d.id: n for d, n in zip(stored, docnos, strict=True)
         }
@@ -95,7 +95,7 @@ def contents(snapshot) -> dict[str, Document]:
     return found
 
 
-def check_passages(segment, docno: int, doc: Document, codec) -> None:
+def check_passages(segment, docno: int, doc: Document) -> None:
     pids = np.flatnonzero(segment.passage_document == docno)
     expected = embeddings_of(doc.id, doc.text, segment.dim)
     assert len(pids) == len(expected)
@@ -107,9 +107,11 @@ def check_passages(segment, docno: int, doc: Document, codec) -> None:
         if segment.kind == "flat":
             assert np.array_equal(stored[0], rows.astype(np.float16))
         else:
-            # As they were handed in, or as a flat segment had kept them before.
-            assert any(same_arrays(stored, compressed(codec, kept)) for kept in
-                       (rows, rows.astype(np.float16)))  # fmt: skip
+            # As they were handed in, or as a flat segment had kept them before; not to the bit
+            # where centroids were added since, or where an earlier codec's rows were converted.
+            same = (same_arrays(stored, compressed(segment.codec, kept)) for kept in
+                    (rows, rows.astype(np.float16)))  # fmt: skip
+            assert any(same) or are_near(segment.codec.decompress(*stored), rows)
             check_lists(segment, int(pid))
 
 
@@ -130,6 +132,11 @@ def compressed(codec, rows) -> list[np.ndarray]:
 
 def same_arrays(a, b) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def are_near(decompressed, rows) -> bool:
+    """Whether rows are what compression leaves of others, which are strangers otherwise."""
+    return float((decompressed * rows).sum(axis=1).mean()) > 0.6
 
 
 def check_lists(segment, pid: int) -> None:

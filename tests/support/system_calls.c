@@ -1,4 +1,4 @@
-/* Counts the system calls that change files below one folder, and lets one of them go wrong.
+/* Counts the system calls that change a folder or what lies below it, and lets one go wrong.
  *
  * Preloaded into a process (LD_PRELOAD), it stands before the C library's functions, so that it
  * sees SQLite's calls too. `system_calls_arm` names the folder, the call by its number from 0 and
@@ -44,8 +44,10 @@ long system_calls_count(void) { return n_calls; }
 
 const char *system_calls_name(long number) { return names[number]; }
 
+/* Whether a path is the folder or lies below it. */
 static int is_inside(const char *path) {
-    return folder_length != 0 && path != NULL && strncmp(path, folder, folder_length) == 0;
+    if (folder_length == 0 || path == NULL || strncmp(path, folder, folder_length) != 0) return 0;
+    return path[folder_length] == '/' || path[folder_length] == '\0';
 }
 
 static int is_open_inside(int descriptor) {

@@ -47,8 +47,11 @@ def _library() -> ctypes.CDLL:
 
 
 def arm(folder: Path, at: int = -1, mode: int = PASS, error: int = 0) -> None:
-    """Count calls below a folder from now on; the one with number `at` goes wrong."""
-    _library().system_calls_arm(f"{folder}/".encode(), at, mode, error)
+    """Count calls from now on that change a folder or what lies below it.
+
+    The one with number `at` goes wrong.
+    """
+    _library().system_calls_arm(str(folder).encode(), at, mode, error)
 
 
 def disarm() -> None:
