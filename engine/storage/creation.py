@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import limits
-from ..errors import IndexExistsError, InvalidParameterError
+from ..errors import IndexExistsError, InvalidParameterError, StorageError
 from .commit import Outcome, publish
 from .directory import TEMPORARY, Directory
 from .layout import FOLDERS, generations, new_identifier
@@ -75,7 +76,9 @@ def _make_folders(directory: Directory) -> None:
     try:
         for folder in FOLDERS:
             directory.sync_folder(folder)
-    except (FileExistsError, FileNotFoundError) as error:
+    except StorageError as error:
+        if error.errno != errno.ENOTDIR:
+            raise
         raise IndexExistsError(
             f"{directory} cannot become a folder, since a file is in the way: choose another path."
         ) from error

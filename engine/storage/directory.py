@@ -78,7 +78,8 @@ class Directory(ABC):
 
     All methods may be called from several threads. They raise `FileNotFoundError` and
     `FileExistsError` where that is the answer, `SyncFailedError` where an fsync failed, and
-    `StorageError` for everything else that the disk refuses; its `errno` tells what.
+    `StorageError` for everything else that the disk refuses; its `errno` tells what (ENOTDIR where
+    a file stands in the way of a folder that would have to be made).
     """
 
     @abstractmethod

@@ -168,16 +168,27 @@ def test_a_folder_with_files_stays(directory):
 
 def test_files_and_folders_are_not_mistaken(directory):
     write(directory, "file")
-    with pytest.raises(FileNotFoundError):
-        directory.read("file/below")
+    for call in (directory.read, directory.map, directory.status):
+        with pytest.raises(FileNotFoundError):
+            call("file/below")
     assert directory.list("file") == [] and not directory.exists("file/below")
-    with pytest.raises((StorageError, FileExistsError, FileNotFoundError)):
-        write(directory, "file/below")
-    with pytest.raises((StorageError, FileExistsError, FileNotFoundError)):
-        directory.sync_folder("file")
     directory.sync_folder("folder")
     with pytest.raises(StorageError):
         directory.read("folder")
+
+
+def test_a_file_in_the_way_of_a_folder(directory):
+    write(directory, "file")
+    with pytest.raises(StorageError) as caught:
+        write(directory, "file/below")
+    assert caught.value.errno == errno.ENOTDIR
+    with pytest.raises(StorageError) as caught, directory.create_by_path("file/below"):
+        pass
+    assert caught.value.errno == errno.ENOTDIR
+    for folder in ("file", "file/below"):
+        with pytest.raises(StorageError) as caught:
+            directory.sync_folder(folder)
+        assert caught.value.errno == errno.ENOTDIR
 
 
 def test_an_empty_file_is_content_too(directory):

@@ -258,7 +258,7 @@ class SimulatedDirectory(Directory):
         for part in name.split("/") if name else ():
             below = found.names.get(part)
             if isinstance(below, File):
-                raise FileExistsError(errno.EEXIST, "File exists", name)
+                raise StorageError(errno.ENOTDIR, "cannot create (Not a directory)", name)
             if below is None:
                 below = Folder()
                 self.disk.set_name(found, part, below)
