@@ -2,31 +2,14 @@
 
 import numpy as np
 import pytest
+from parity import DIM, SETTINGS, half, oracle_search, same_top, unit
 from plaid_oracle import Coder, NumpyPlaid
 from stand_ins import coded_segment
 
 from weft import kernels
 from weft.engine.codec import Codec
 from weft.engine.search.pipeline import rank
-from weft.engine.search.plan import make_plan, published_parameters
-
-TIE = 1e-4
-DIM = 24
-SETTINGS = [
-    {"k": 10, **published_parameters(10)},
-    {"k": 100, **published_parameters(100), "ndocs": 400},
-    {"k": 100, "nprobe": 4, "centroid_score_threshold": 0.4, "ndocs": 480},
-    {"k": 100, "nprobe": 3, "centroid_score_threshold": None, "ndocs": 440},
-    {"k": 5, "nprobe": 2, "centroid_score_threshold": 0.8, "ndocs": 80},
-]
-
-
-def unit(rows):
-    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
-
-
-def half(rows):
-    return rows.astype(np.float16).astype(np.float32)
+from weft.engine.search.plan import make_plan
 
 
 class World:
@@ -101,19 +84,6 @@ def world(request, kind):
     return World(kind, request.param, seed=request.param)
 
 
-def same_top(names, scores, expected, k):
-    """The oracle's top k up to ties: scores agree one by one, and so do names above a tie."""
-    ordered = sorted(expected.values(), reverse=True)[:k]
-    assert len(names) >= len(ordered)
-    assert len(set(names)) == len(names)
-    np.testing.assert_allclose(scores[: len(ordered)], ordered, atol=TIE)
-    for name, score in zip(names, scores, strict=True):
-        assert abs(expected[name] - score) <= TIE
-    if ordered:
-        safe = {name for name, score in expected.items() if score > ordered[-1] + TIE}
-        assert safe <= set(names)
-
-
 @pytest.mark.parametrize("target", kernels.targets())
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(map(str, s.values())))
 def test_top_100_is_that_of_the_definitions(world, target, setting):
@@ -126,24 +96,6 @@ def test_top_100_is_that_of_the_definitions(world, target, setting):
             expected = oracle_search(world, query, alive, plan)
             ranking = rank(query, world.segments, plan, None)
             same_top(world.names(ranking), ranking.score.tolist(), expected, plan.k)
-
-
-def oracle_search(world, query, names, plan):
-    """The stages as they stand, with more probes and passages while fewer than k are found."""
-    nprobe, ndocs, n_rescored = plan.nprobe, plan.ndocs, max(plan.ndocs // 4, plan.k)
-    while len(names) > ndocs:
-        found = world.oracle.search(
-            query,
-            names,
-            nprobe=nprobe,
-            threshold=plan.centroid_score_threshold,
-            ndocs=ndocs,
-            n_rescored=n_rescored,
-        )
-        if len(found) >= plan.k:
-            return found
-        nprobe, ndocs, n_rescored = 2 * nprobe, 2 * ndocs, 2 * n_rescored
-    return world.oracle.exact(query, names)
 
 
 @pytest.mark.parametrize("target", kernels.targets())

@@ -13,6 +13,11 @@ def bits_of(value, bits):
     return [(value >> i) & 1 for i in range(bits)]
 
 
+def probes(table, nprobe):
+    """The `nprobe` best centroids of each query vector, the first of equals first."""
+    return {code for column in table.T for code in np.argsort(-column, kind="stable")[:nprobe]}
+
+
 @dataclass
 class Coder:
     """Given centroids and buckets, codes vectors and decodes them again."""
@@ -72,18 +77,42 @@ class NumpyPlaid:
 
     def search(self, query, names, *, nprobe, threshold, ndocs, n_rescored):
         table = self.coder.centroids.astype(np.float64) @ query.T.astype(np.float64)
-        probed = {
-            code for column in table.T for code in np.argsort(-column, kind="stable")[:nprobe]
-        }
-        pool = [name for name in names if probed & set(self.coded[name][0].tolist())]
+        pool = self.candidates(table, names, nprobe)
         if threshold is not None:
             pruned = [self.interact(table, name, threshold) for name in pool]
             pool = sorted(best(pruned, pool, ndocs), key=pool.index)
         full = [self.interact(table, name, None) for name in pool]
         return self.exact(query, best(full, pool, n_rescored))
 
+    def candidates(self, table, names, nprobe):
+        probed = probes(table, nprobe)
+        return [name for name in names if probed & set(self.coded[name][0].tolist())]
+
     def interact(self, table, name, threshold):
         rows = table[self.coded[name][0]]
         if threshold is not None:
             rows = rows[rows.max(axis=1) >= threshold]
         return rows.max(axis=0).sum() if len(rows) else -np.inf
+
+
+class NumpyLineage(NumpyPlaid):
+    """The same for one epoch, whose passages were coded with its first so many centroids.
+
+    Each passage is probed among the centroids that it was coded with; all are scored with the
+    longest list.
+    """
+
+    def __init__(self, coder, passages, lengths):
+        shorter = {
+            length: Coder(
+                coder.centroids[:length], coder.cutoffs, coder.weights, coder.low, coder.high
+            )
+            for length in set(lengths.values())
+        }
+        self.coder, self.lengths = coder, lengths
+        self.coded = {name: shorter[lengths[name]].encode(rows) for name, rows in passages.items()}
+        self.rebuilt = {name: coder.decode(*parts) for name, parts in self.coded.items()}
+
+    def candidates(self, table, names, nprobe):
+        best = {length: probes(table[:length], nprobe) for length in set(self.lengths.values())}
+        return [n for n in names if best[self.lengths[n]] & set(self.coded[n][0].tolist())]
