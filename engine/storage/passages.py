@@ -18,7 +18,7 @@ from .connections import Connections
 from .directory import Directory
 from .identifiers import IdQuery, IdTable
 from .passage_rows import make_docnos, make_document, make_spans, row_bytes
-from .passages_connection import connect, translated
+from .passages_connection import SQLITE_ERRORS, connect, translated
 
 ROWS_PER_QUERY: Final = 500
 """Numbers in one `IN (...)`, below the limit on parameters of every SQLite."""
@@ -191,7 +191,7 @@ class PassageStore:
                 self._connections.give_back(self._name, connection)
                 if self._closed:
                     self.rest()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise translated(error, self._name) from error
 
     def _connect(self) -> sqlite3.Connection:

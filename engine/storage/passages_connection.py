@@ -55,6 +55,9 @@ MACHINE_ERRORS: Final = frozenset(
 )
 """Complaints of SQLite that are no fault of the file: no memory, no descriptors, no disk."""
 
+SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file makes SQLite raise; the second where its complaint quotes broken text."""
+
 PRAGMAS: Final = (
     "PRAGMA query_only = ON",
     "PRAGMA trusted_schema = OFF",
@@ -117,7 +120,7 @@ def connect(path: Path, name: str, size_bytes: int) -> PassagesConnection:
 
     Raises:
         CorruptIndexError: another schema.
-        sqlite3.Error: SQLite refuses the file.
+        sqlite3.Error, UnicodeDecodeError: SQLite refuses the file.
     """
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro&immutable=1",
@@ -137,7 +140,7 @@ def connect(path: Path, name: str, size_bytes: int) -> PassagesConnection:
     return connection
 
 
-def translated(error: sqlite3.Error, name: str) -> CorruptIndexError | StorageError:
+def translated(error: Exception, name: str) -> CorruptIndexError | StorageError:
     """What SQLite says about a file, apart from what it says about the machine."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code == sqlite3.SQLITE_CANTOPEN:

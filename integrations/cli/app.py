@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ...engine.errors import WeftError
+from ...engine.errors import CorruptIndexError, WeftError
 from . import checking, demo, evaluating, ingest, maintaining, manage, searching
-from .output import fail
+from .output import fail, note
 
 
 class ErrorGroup(TyperGroup):
@@ -23,7 +23,10 @@ class ErrorGroup(TyperGroup):
         except WeftError as error:
             if ctx.params.get("debug"):
                 raise
-            raise typer.Exit(fail(error)) from error
+            code = fail(error)
+            if isinstance(error, CorruptIndexError):
+                note("weft check tells everything that is damaged, and what is lost with it.")
+            raise typer.Exit(code) from error
 
 
 app = typer.Typer(

@@ -15,7 +15,7 @@ from ..identifiers import U64, hash_ids
 from ..layout import ARRAYS_FILE, PASSAGES_FILE, segment_file
 from ..manifest import SegmentRef
 from ..mapping import Bytes
-from ..passages_connection import connect
+from ..passages_connection import SQLITE_ERRORS, connect
 from ..tensors import TensorRange, header_end, read_header
 from .blocks import BadRange
 from .report import LostDocuments
@@ -84,7 +84,7 @@ class LostNames:
         path = self._directory.readable_path(name)
         try:
             connection = connect(path, name, self._ref.passages_bytes)
-        except (sqlite3.Error, CorruptIndexError, StorageError):
+        except (*SQLITE_ERRORS, CorruptIndexError, StorageError):
             return
         try:
             for docno in [d for d, known in enumerate(self._names) if known is None]:
@@ -98,7 +98,7 @@ class LostNames:
             row = connection.execute(
                 "SELECT id FROM documents WHERE docno = ?", (docno,)
             ).fetchone()
-        except sqlite3.Error:
+        except SQLITE_ERRORS:
             return
         if row is not None and isinstance(row[0], str):
             self._take(docno, row[0].encode("utf-8", "replace"), trusted=trusted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -15,7 +14,7 @@ from ..files import read_tensors
 from ..identifiers import IdTable
 from ..layout import ARRAYS_FILE, CHECKSUMS_FILE, PASSAGES_FILE, segment_file
 from ..manifest import SegmentRef
-from ..passages_connection import connect, translated
+from ..passages_connection import SQLITE_ERRORS, connect, translated
 from ..segment_files import SegmentFiles
 from .arrays import array_problems
 from .blocks import BadRange, bad_ranges, is_media_error
@@ -193,7 +192,7 @@ class SegmentCheck:
                     problems = list(sqlite_problems(connection))
                 else:
                     problems = list(text_problems(connection, self.files))
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             problems = [words(_corrupt(error, name), name)]
         except CorruptIndexError as error:
             problems = [words(error, name)]
@@ -202,7 +201,7 @@ class SegmentCheck:
         return not problems
 
 
-def _corrupt(error: sqlite3.Error, name: str) -> CorruptIndexError:
+def _corrupt(error: Exception, name: str) -> CorruptIndexError:
     """An error of SQLite as damage, raised where it is one of the machine."""
     found = translated(error, name)
     if isinstance(found, CorruptIndexError):
