@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import DuplicateDocumentError
 from .generation import find_alive
 from .identifiers import IdQuery
+from .merge import sequences_of
 from .reader import Snapshot
 from .segment import SegmentView
 from .sequences import Applied
@@ -61,19 +62,9 @@ def _row_sequences(
         grouped.setdefault(position, {})[id] = docno
     found: dict[str, int] = {}
     for position, docnos in grouped.items():
-        numbers = document_sequences(segments[position], np.array([*docnos.values()]))
+        numbers = sequences_of(segments[position], np.array([*docnos.values()]))
         found.update(zip(docnos, numbers.tolist(), strict=True))
     return found
-
-
-def document_sequences(view: SegmentView, docnos: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """uint64 [n]: the sequence of each document, its own or that of its whole segment."""
-    stored = view.files.sequences
-    if stored is None:
-        return np.full(len(docnos), view.files.ref.sequence, dtype=np.uint64)
-    view.touch("sequences", docnos, docnos + 1)
-    chosen: NDArray[np.uint64] = stored[docnos]
-    return chosen
 
 
 def last_operations(
