@@ -1,5 +1,8 @@
 """Maintenance does what is due in steps of a commit each, and nothing where nothing is due."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from lineage_tools import (
@@ -17,8 +20,7 @@ from lineage_tools import (
 from storage_tools import DyingDirectory, Killed
 
 from weft.engine.index import Index
-from weft.engine.storage import conversion, due, lineage, tiers
-from weft.engine.storage.drift import DRIFT_BOUND
+from weft.engine.storage import conversion, drift, due, lineage, tiers
 from weft.engine.storage.maintenance import maintain
 from weft.engine.storage.manifest import MAX_PREFIXES
 from weft.engine.storage.reader import Reader
@@ -133,7 +135,9 @@ def test_too_little_has_drifted(coded):
         assert names(maintain(writer)) == []
         with writer.snapshot() as snapshot:
             last = snapshot.manifest.segments[-1]
-            assert snapshot.manifest.codec.centroid_cosine - last.centroid_cosine > DRIFT_BOUND
+            assert (
+                snapshot.manifest.codec.centroid_cosine - last.centroid_cosine > drift.DRIFT_BOUND
+            )
 
 
 def test_appends_are_bounded(tmp_path, monkeypatch):
@@ -382,3 +386,18 @@ def test_killed_at_any_call(tmp_path, monkeypatch, part):
         assert names(maintain(writer)) == []
     check(directory, store)
     assert epochs(directory) == [(2, 0)]
+
+
+def test_what_it_goes_by_is_documented():
+    text = (Path(__file__).parents[2] / "docs" / "parameters.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| ([\d.]+) \|", text, re.M))
+    for module, name in [
+        (drift, "DRIFT_BOUND"),
+        (lineage, "DRIFTED_SHARE"),
+        (lineage, "MAX_APPENDED"),
+        (lineage, "MAX_PREFIXES"),
+        (lineage, "GROWTH"),
+        (tiers, "FANOUT"),
+        (tiers, "MAX_DEAD_SHARE"),
+    ]:
+        assert float(rows[name]) == getattr(module, name)
