@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ..errors import CorruptIndexError, StorageError
 from .checking.blocks import is_media_error
+from .checking.codecs import check_codec
 from .checking.duplicates import Duplicate, duplicates
 from .checking.generations import Manifests, Pin, tell_unnamed
 from .checking.report import CheckReport, Findings
 from .checking.segments import SegmentCheck, words
 from .checksums import U32
-from .codec_store import read_codec
 from .directory import Directory
 from .layout import codec_file, manifest_name, tombstone_file
 from .manifest import CodecRef, Manifest, TombstoneRef
@@ -126,15 +126,12 @@ class _Generation:
         name = codec_file(ref.id)
         self._findings.read(ref.file.size_bytes)
         try:
-            codec = read_codec(self._directory, ref, self._manifest.dim)
-            problem = None if codec.n_centroids == ref.n_centroids else "has other centroids"
+            check_codec(self._directory, ref, self._manifest.dim)
         except (CorruptIndexError, StorageError) as error:
-            problem = _problem(error, name)
-        if problem:
             self._bad_codecs.add(ref.id)
             users = [s for s in self._manifest.segments if ref.reads(s.codec, s.n_centroids)]
-            loses = f"the {len(users)} segments that were compressed with it"
-            self._findings.add(name, problem, loses)
+            loses = f"the {len(users)} segments that are read with it"
+            self._findings.add(name, _problem(error, name), loses)
 
     def _check_tombstones(self, ref: TombstoneRef) -> None:
         name = tombstone_file(ref.id)
