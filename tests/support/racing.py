@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import campaigns
 import numpy as np
 from storage_tools import document, make_batch
 from submissions import submit
@@ -29,7 +30,11 @@ from weft.engine.storage.pins import Renewals
 from weft.engine.storage.writer import Writer
 
 RENEW_SECONDS = 0.2
-GRACE = {"superseded_seconds": 0.0, "staged_seconds": 1.5, "pin_seconds": 1.5}
+GRACE = {
+    "superseded_seconds": 0.0,
+    "staged_seconds": campaigns.size(15, 40) / 10,
+    "pin_seconds": campaigns.size(15, 40) / 10,
+}
 """Periods of a race, short enough for a stopped process to outlive them."""
 
 SHARED = [f"shared-{n}" for n in range(8)]
