@@ -4,11 +4,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 
+# Fuzzers and sanitizers have an environment of their own; sanitized kernels stand in build/.
+FUZZ_VENV ?= .venv-fuzz
+FUZZ_BIN := $(FUZZ_VENV)/bin
+FUZZ_SECONDS ?= 600
+SMOKE_SECONDS ?= 30
+HARNESSES ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test crash lint bench clean
+.PHONY: help install demo test crash fuzz fuzz-smoke asan tsan lint bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt \
 	$(shell find kernels engine workers integrations -type f -not -name '*.pyc')
@@ -31,6 +38,45 @@ test: $(VENV)/.stamp-test ## run all tests
 crash: $(VENV)/.stamp-test ## all campaigns at full size: kills, power losses, failing calls (half an hour)
 	WEFT_CRASH=full $(BIN)/python -m pytest tests/crash tests/check/test_flips.py
 
+.SECONDARY: build/asan/.stamp build/tsan/.stamp
+build/asan/.stamp: SANITIZERS := address;undefined
+build/tsan/.stamp: SANITIZERS := thread
+
+$(FUZZ_VENV)/.stamp: $(SOURCES)
+	@test -x $(FUZZ_BIN)/python || $(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_BIN)/python -m pip install --quiet --constraint constraints.txt '.[fuzz]'
+	@touch $@
+
+build/%/.stamp: $(FUZZ_VENV)/.stamp
+	$(FUZZ_BIN)/cmake -S . -B $(@D) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  '-DWEFT_SANITIZE=$(SANITIZERS)' -DCMAKE_MAKE_PROGRAM=$(abspath $(FUZZ_BIN))/ninja \
+	  -DPython_EXECUTABLE=$(abspath $(FUZZ_BIN))/python \
+	  -Dnanobind_DIR="$$($(FUZZ_BIN)/python -m nanobind --cmake_dir)"
+	$(FUZZ_BIN)/cmake --build $(@D)
+	@touch $@
+
+fuzz: build/asan/.stamp ## fuzz every reader of foreign bytes, FUZZ_SECONDS (600) for each
+	$(FUZZ_BIN)/python tests/fuzz/campaign.py --seconds $(FUZZ_SECONDS) \
+	  --kernels build/asan/kernels/_core.*.so $(HARNESSES)
+
+fuzz-smoke: ## the same for SMOKE_SECONDS (30) each
+	$(MAKE) fuzz FUZZ_SECONDS=$(SMOKE_SECONDS)
+
+# $(call sanitized,FOLDER,RUNTIMES,TESTS): pytest with the kernels of build/FOLDER.
+sanitized = build/$(1)/weft_kernels_check && \
+	LD_PRELOAD="$(foreach runtime,$(2) stdc++,$(shell $(CXX) -print-file-name=lib$(runtime).so))" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	TSAN_OPTIONS=die_after_fork=0:exitcode=66 PYTHONPATH=tests/support \
+	WEFT_KERNELS=$$(echo build/$(1)/kernels/_core.*.so) \
+	$(FUZZ_BIN)/python -m pytest -p sanitized_kernels $(3)
+
+asan: build/asan/.stamp ## kernels, storage and search under AddressSanitizer and UBSan
+	$(call sanitized,asan,asan ubsan,tests/kernels tests/search tests/storage/test_segment.py \
+	  tests/storage/test_tensors.py tests/storage/test_checksums.py tests/fuzz/test_findings.py)
+
+tsan: build/tsan/.stamp ## the kernels under ThreadSanitizer
+	$(call sanitized,tsan,tsan,tests/kernels)
+
 lint: $(VENV)/.stamp-test ## ruff, and mypy on the installed package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,4 +86,4 @@ bench: $(VENV)/.stamp-test ## kernels, each family on each target
 	$(BIN)/python benchmarks/kernels/bench_kernels.py
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) .demo
+	rm -rf build dist $(VENV) $(FUZZ_VENV) .demo
