@@ -109,6 +109,7 @@ class _Collection:
         if not present:
             raise IndexNotFoundError(f"{self._directory} holds no Weft index: check the path.")
         self._report = CollectionReport(present[0])
+        self._require_readable(present[-1])
         first = self._first_kept(present)
         self._remove_manifests([number for number in present if number < first])
         self._report.oldest_generation = first
@@ -116,6 +117,13 @@ class _Collection:
         if all(number >= first for number in self._pinned()):
             self._remove_unnamed(first)
         return self._report
+
+    def _require_readable(self, newest: int) -> None:
+        """Where the newest manifest is damaged, those before it are what a repair goes by."""
+        try:
+            read_manifest(self._directory, newest)
+        except FileNotFoundError:
+            logger.debug("Generation %d was withdrawn.", newest)
 
     def _age_seconds(self, name: str) -> float:
         """Since a file was last changed; files that vanish meanwhile count as new."""

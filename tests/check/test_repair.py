@@ -7,6 +7,7 @@ from storage_tools import DyingDirectory, Killed, add, contents, document, docum
 
 import weft
 from weft.engine.storage.check import check
+from weft.engine.storage.collection import collect
 from weft.engine.storage.compaction import compact
 from weft.engine.storage.directory import LocalDirectory
 from weft.engine.storage.reader import Reader
@@ -112,6 +113,16 @@ def test_a_damaged_newest_manifest_is_succeeded_by_the_one_before(index, flip):
     # The deletion was the last commit.
     assert documents_of(index) == {**OLD, **REPLACED, **FLAT}
     assert_works(index)
+
+
+def test_collection_leaves_what_a_repair_goes_by(index, flip):
+    flip(newest_manifest(index), 100)
+    with pytest.raises(weft.errors.CorruptIndexError):
+        collect(LocalDirectory(index), superseded_seconds=0, staged_seconds=0)
+    assert len(list(index.glob("manifest.*"))) == 6
+    weft.repair(index)
+    collect(LocalDirectory(index), superseded_seconds=0, staged_seconds=0)
+    assert documents_of(index) == {**OLD, **REPLACED, **FLAT}
 
 
 def test_damaged_older_manifests_are_removed_without_a_commit(index, flip):
