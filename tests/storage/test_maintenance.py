@@ -7,45 +7,25 @@ import numpy as np
 import pytest
 from lineage_tools import (
     DIM,
-    add,
+    check,
     domain,
+    epochs,
     fill,
+    grow,
+    names,
     new_index,
     passages,
     recall,
     scores_of,
-    stored,
     unit,
 )
-from storage_tools import DyingDirectory, Killed
 
 from weft.engine.index import Index
-from weft.engine.storage import conversion, drift, due, lineage, tiers
+from weft.engine.storage import drift, lineage, tiers
 from weft.engine.storage.maintenance import maintain
 from weft.engine.storage.manifest import MAX_PREFIXES
-from weft.engine.storage.reader import Reader
 from weft.engine.storage.replacement import Replacement
 from weft.engine.storage.writer import Writer
-
-
-def names(report):
-    return [step.name for step in report.steps if step.name != "collect"]
-
-
-def epochs(directory):
-    with Reader(directory) as reader, reader.snapshot() as snapshot:
-        return [(codec.epoch, len(codec.prefixes)) for codec in snapshot.manifest.codecs]
-
-
-def check(directory, store, least=0.5):
-    """The index holds the dictionary: its texts, and embeddings near to what was handed in."""
-    with Reader(directory) as reader, reader.snapshot() as snapshot:
-        rows, documents = stored(snapshot)
-        assert set(rows) == set(store)
-        assert snapshot.n_documents == len(store)
-        for id, (part,) in rows.items():
-            assert documents[id].text == f"text of {id}" and documents[id].metadata == {"name": id}
-            assert (unit(part) * store[id]).sum(axis=1).mean() > least
 
 
 @pytest.fixture(params=[2, 4])
@@ -159,12 +139,6 @@ def test_appends_are_bounded(tmp_path, monkeypatch):
     check(directory, store)
 
 
-def grow(writer, store, factor=8):
-    """Let the index grow by a factor, from documents of both domains."""
-    for n in range(factor):
-        fill(writer, store, f"g{n}-", passages(domain(1 + n % 2), 100, 50 + n))
-
-
 def test_a_grown_index_gets_another_epoch(tmp_path):
     directory, store = new_index(tmp_path / "index", bits=4), {}
     with Writer(directory) as writer:
@@ -191,104 +165,6 @@ def test_ready_made_embeddings_of_few_bits_are_not_compressed_twice(tmp_path):
         assert left.startswith("retrain: 9.0 times") and "no encoder" in left
     assert [epoch for epoch, _ in epochs(directory)] == [1]
     check(directory, store)
-
-
-def two_epochs(directory, store):
-    """An index whose second epoch has been trained, with all segments in the first."""
-    with Writer(directory) as writer:
-        fill(writer, store, "a", passages(domain(1), 100, 1))
-        maintain(writer)
-        grow(writer, store)
-        assert names(maintain(writer, max_steps=1)) == ["retrain"]
-
-
-def test_a_conversion_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion, "STEP_TOKENS", 700)
-    directory, store = new_index(tmp_path / "index", bits=4), {}
-    two_epochs(directory, store)
-    steps = 0
-    while True:
-        # Each time by another writer, as after a kill.
-        with Writer(directory) as writer:
-            report = maintain(writer, max_steps=1)
-        if not names(report):
-            break
-        steps += 1
-        check(directory, store)
-        with Reader(directory) as reader, reader.snapshot() as snapshot:
-            manifest = snapshot.manifest
-            converted = [manifest.codec_of(s) is manifest.codec for s in manifest.segments]
-        # The codec of the first epoch leaves with the last segment that needs it.
-        assert (len(manifest.codecs) == 1) == all(converted)
-    assert steps > 900 * 12 / 800
-    assert epochs(directory) == [(2, 0)]
-
-
-def meanwhile(monkeypatch, action):
-    """Run something once, after the new files were written and before their commit."""
-    real = Replacement.commit
-
-    def commit(self):
-        monkeypatch.setattr(Replacement, "commit", real)
-        action()
-        return real(self)
-
-    monkeypatch.setattr(Replacement, "commit", commit)
-
-
-@pytest.mark.parametrize("step_tokens", [700, 10**6])
-def test_what_others_change_meanwhile_is_kept(tmp_path, monkeypatch, step_tokens):
-    monkeypatch.setattr(conversion, "STEP_TOKENS", step_tokens)
-    directory, store = new_index(tmp_path / "index", bits=4), {}
-    two_epochs(directory, store)
-
-    def changes():
-        with Writer(directory) as other:
-            rows = passages(domain(1), 2, 777)
-            add(other, ["a1", "new"], rows, replace=True)
-            store.update(zip(["a1", "new"], rows, strict=True))
-            other.commit([], delete=["a2", "a99", "g3-4"])
-            for id in ("a2", "a99", "g3-4"):
-                del store[id]
-
-    meanwhile(monkeypatch, changes)
-    with Writer(directory) as writer:
-        assert names(maintain(writer, max_steps=1)) == ["convert"]
-        check(directory, store)
-        maintain(writer)
-    check(directory, store)
-    assert epochs(directory) == [(2, 0)]
-
-
-@pytest.mark.parametrize("step_tokens", [700, 10**6])
-def test_two_that_convert_the_same_segment(tmp_path, monkeypatch, step_tokens):
-    monkeypatch.setattr(conversion, "STEP_TOKENS", step_tokens)
-    directory, store = new_index(tmp_path / "index", bits=4), {}
-    two_epochs(directory, store)
-
-    def rival():
-        with Writer(directory) as other:
-            maintain(other, max_steps=2)
-
-    meanwhile(monkeypatch, rival)
-    with Writer(directory) as writer:
-        maintain(writer)
-    check(directory, store)
-    assert epochs(directory) == [(2, 0)]
-
-
-@pytest.mark.parametrize("rival_steps", [1, 100])
-def test_one_of_two_codecs_wins(tmp_path, monkeypatch, rival_steps):
-    directory, store = new_index(tmp_path / "index", bits=4), {}
-    with Writer(directory) as writer, Writer(directory) as other:
-        fill(writer, store, "a", passages(domain(1), 100, 1))
-        rivals = []
-        meanwhile(monkeypatch, lambda: rivals.append(maintain(other, max_steps=rival_steps)))
-        report = maintain(writer)
-        assert names(rivals[0])[0] == "train"
-        assert names(report) == ([] if rival_steps > 1 else ["convert"])
-    check(directory, store)
-    assert len(directory.list("codec")) == 1
 
 
 def test_a_budget_ends_it_between_steps(coded):
@@ -357,35 +233,6 @@ def test_segments_with_many_dead_rows_are_rewritten(coded):
         assert names(maintain(writer)) == ["rewrite"]
         with writer.snapshot() as snapshot:
             assert snapshot.segments == [] and snapshot.manifest.tombstones == ()
-
-
-@pytest.mark.parametrize("part", range(6))
-def test_killed_at_any_call(tmp_path, monkeypatch, part):
-    """Whatever a kill leaves behind opens, holds everything, and maintenance goes on."""
-    monkeypatch.setattr(conversion, "STEP_TOKENS", 900)
-    monkeypatch.setattr(due.lineage, "GROWTH", 2)
-    directory, store = new_index(tmp_path / "index", bits=4), {}
-    with Writer(directory) as writer:
-        fill(writer, store, "a", passages(domain(1), 100, 1))
-        maintain(writer)
-        fill(writer, store, "b", passages(domain(2), 110, 2))
-        writer.commit([], delete=["a1", "b1"])
-    del store["a1"], store["b1"]
-    calls = 1 + 7 * part
-    while True:
-        dying = DyingDirectory(directory, calls)
-        try:
-            with Writer(dying) as writer:
-                maintain(writer, max_steps=2)
-            break
-        except Killed:
-            check(directory, store)
-        calls += 41
-    with Writer(directory) as writer:
-        maintain(writer)
-        assert names(maintain(writer)) == []
-    check(directory, store)
-    assert epochs(directory) == [(2, 0)]
 
 
 def test_what_it_goes_by_is_documented():

@@ -6,7 +6,10 @@ from weft.engine.documents import Document
 from weft.engine.storage import create_index
 from weft.engine.storage.batch import EncodedBatch
 from weft.engine.storage.directory import LocalDirectory
+from weft.engine.storage.maintenance import maintain
 from weft.engine.storage.manifest import IndexSettings
+from weft.engine.storage.reader import Reader
+from weft.engine.storage.writer import Writer
 
 DIM = 24
 TOKENS = 12
@@ -117,3 +120,38 @@ def recall(ranked, exact, k=10):
     """Share of the k best by exact scores that a search has found."""
     best = set(sorted(exact, key=lambda id: -exact[id])[:k])
     return len(best & set(ranked[:k])) / k
+
+
+def names(report):
+    return [step.name for step in report.steps if step.name != "collect"]
+
+
+def epochs(directory):
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        return [(codec.epoch, len(codec.prefixes)) for codec in snapshot.manifest.codecs]
+
+
+def check(directory, store, least=0.5):
+    """The index holds the dictionary: its texts, and embeddings near to what was handed in."""
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        rows, documents = stored(snapshot)
+        assert set(rows) == set(store)
+        assert snapshot.n_documents == len(store)
+        for id, (part,) in rows.items():
+            assert documents[id].text == f"text of {id}" and documents[id].metadata == {"name": id}
+            assert (unit(part) * store[id]).sum(axis=1).mean() > least
+
+
+def grow(writer, store, factor=8):
+    """Let the index grow by a factor, from documents of both domains."""
+    for n in range(factor):
+        fill(writer, store, f"g{n}-", passages(domain(1 + n % 2), 100, 50 + n))
+
+
+def two_epochs(directory, store):
+    """An index whose second epoch has been trained, with all segments in the first."""
+    with Writer(directory) as writer:
+        fill(writer, store, "a", passages(domain(1), 100, 1))
+        maintain(writer)
+        grow(writer, store)
+        assert names(maintain(writer, max_steps=1)) == ["retrain"]
