@@ -19,6 +19,13 @@ BLOOM_PROBES: Final = 7
 """With 10 bits per id, 7 probes let fewer than 1 % of unknown ids pass."""
 
 
+PROBED_IDS: Final = 1 << 12
+"""Ids whose bits are looked up at a time: few calls for small queries, the cache for large ones."""
+
+_PROBES: Final = np.arange(BLOOM_PROBES, dtype=np.uint64)[:, None]
+_3, _7 = np.uint64(3), np.uint64(7)
+
+
 class IdQuery:
     """Ids to be looked up, hashed once for any number of segments.
 
@@ -74,16 +81,16 @@ def id_tensors(ids: Sequence[str]) -> dict[str, NDArray[Any]]:
 def _make_bloom(hashes: U64) -> NDArray[np.uint8]:
     n_bits = max(64, -(-len(hashes) * BLOOM_BITS_PER_ID // 8) * 8)
     bits = np.zeros(n_bits, dtype=np.bool_)
-    for positions in _bloom_positions(hashes, n_bits):
-        bits[positions] = True
+    for start in range(0, len(hashes), PROBED_IDS):
+        bits[_bloom_positions(hashes[start : start + PROBED_IDS], n_bits)] = True
     return np.packbits(bits, bitorder="little")
 
 
-def _bloom_positions(hashes: U64, n_bits: int) -> Iterator[NDArray[np.int64]]:
-    """Double hashing with the two halves of the id's hash (Kirsch and Mitzenmacher 2006)."""
+def _bloom_positions(hashes: U64, n_bits: int) -> NDArray[np.uint64]:
+    """[probes, n]: double hashing with the halves of the id's hash (Kirsch, Mitzenmacher 2006)."""
     low, high = hashes & np.uint64(0xFFFFFFFF), (hashes >> np.uint64(32)) | np.uint64(1)
-    for probe in range(BLOOM_PROBES):
-        yield ((low + np.uint64(probe) * high) % np.uint64(n_bits)).astype(np.int64)
+    probes: NDArray[np.uint64] = (low + _PROBES * high) % np.uint64(n_bits)
+    return probes
 
 
 class IdTable:
@@ -166,7 +173,14 @@ class IdTable:
 
     def may_hold(self, hashes: U64) -> NDArray[np.bool_]:
         """What the Bloom filter says of ids: False for those that are certainly not here."""
-        passed = np.ones(len(hashes), dtype=np.bool_)
-        for positions in _bloom_positions(hashes, len(self._bloom) * 8):
-            passed &= (self._bloom[positions >> 3] >> (positions & 7)) & 1 == 1
+        n_bits = len(self._bloom) * 8
+        parts = [
+            self._all_set(_bloom_positions(hashes[start : start + PROBED_IDS], n_bits))
+            for start in range(0, len(hashes), PROBED_IDS)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
+
+    def _all_set(self, positions: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        bits = self._bloom[positions >> _3] >> (positions & _7).astype(np.uint8)
+        passed: NDArray[np.bool_] = (bits & 1).all(axis=0)
         return passed
