@@ -12,6 +12,7 @@ from .kmeans import build_cells, distinct_rows, round_to_half, spherical_kmeans,
 from .model import Codec
 from .training import (
     FEWEST_PER_CENTROID,
+    HELDOUT_ROWS,
     HELDOUT_SHARE,
     MOST_PER_CENTROID,
     TRAINING_ITERATIONS,
@@ -42,7 +43,7 @@ def append_centroids(
             random from what drifted.
         n_embeddings: that drifted, of which the sample was drawn; sets the number of centroids.
         served: cosine with its centroid from which an embedding counts as served well.
-        at_most: centroids to be added at most.
+        at_most: centroids to be added at most, at least 1.
         seed: equal seeds and samples give equal codecs on one machine.
         threads: 0 for all cores.
 
@@ -50,27 +51,26 @@ def append_centroids(
         The longer codec, and the mean cosine between held-out embeddings of the sample and
         their centroids under it; None where nothing in the sample is served badly.
     """
-    training, heldout = _split(sample, seed)
-    cosines = assign(training, codec.centroids, codec.cells, threads=threads)[1]
-    bad = training[cosines < served]
-    share = len(bad) / len(training)
-    wanted = min(at_most, n_centroids(max(1, round(n_embeddings * share))))
-    while wanted > 1 and wanted * FEWEST_PER_CENTROID > len(bad):
-        wanted //= 2
-    if not len(bad) or wanted < 1:
+    order = np.random.default_rng(seed).permutation(len(sample))
+    n_heldout = min(HELDOUT_ROWS, int(len(sample) * HELDOUT_SHARE))
+    cosines = assign(sample, codec.centroids, codec.cells, threads=threads)[1]
+    bad = order[n_heldout:][cosines[order[n_heldout:]] < served]
+    if not len(bad):
         return None
-    centroids = _train(bad[: wanted * MOST_PER_CENTROID], wanted, seed, threads)
-    longer = _joined(codec, centroids, seed, threads)
+    share = len(bad) / (len(sample) - n_heldout)
+    wanted = _supported(min(at_most, n_centroids(round(n_embeddings * share))), len(bad))
+    rows = float_rows(sample[np.sort(bad[: wanted * MOST_PER_CENTROID])])
+    longer = _joined(codec, _train(rows, wanted, seed, threads), seed, threads)
+    # A sample too small to be cut serves as both.
+    heldout = sample[order[:n_heldout]] if n_heldout else sample
     return longer, longer.centroid_cosine(heldout, threads=threads)
 
 
-def _split(sample: NDArray[np.floating], seed: int) -> tuple[FloatArray, FloatArray]:
-    """Shuffled rows that move centroids and those held out; a tiny sample serves as both."""
-    shuffled = np.random.default_rng(seed).permutation(len(sample))
-    n_heldout = int(len(sample) * HELDOUT_SHARE)
-    if n_heldout == 0:
-        return float_rows(sample[shuffled]), float_rows(sample)
-    return float_rows(sample[shuffled[n_heldout:]]), float_rows(sample[shuffled[:n_heldout]])
+def _supported(wanted: int, n_rows: int) -> int:
+    """A number of centroids, halved until the rows can fill them."""
+    while wanted > 1 and wanted * FEWEST_PER_CENTROID > n_rows:
+        wanted //= 2
+    return wanted
 
 
 def _train(rows: FloatArray, wanted: int, seed: int, threads: int) -> FloatArray:

@@ -30,20 +30,21 @@ I64 = NDArray[np.int64]
 
 
 def due_for_conversion(
-    views: Sequence[SegmentView], targets: Mapping[str, Target]
+    views: Sequence[SegmentView], targets: Mapping[str, Target], *, max_passages: int
 ) -> list[SegmentView]:
     """The next segments that are to be converted together, in one commit.
 
     Args:
         views: in the order of the index.
         targets: by id.
+        max_passages: alive ones of a new segment.
 
     Returns:
         The first segment that is to be converted, and those behind it that are converted alike
-        while they stay within one commit's bound; nothing if all have their form.
+        while they stay within the bounds; nothing if all have their form.
     """
     chosen: list[SegmentView] = []
-    n_tokens = 0
+    n_tokens = n_passages = 0
     for view in views:
         target = targets[view.id]
         if not chosen and not target.converts:
@@ -51,7 +52,8 @@ def due_for_conversion(
         if chosen and (not target.converts or target.source is not targets[chosen[0].id].source):
             break
         n_tokens += view.n_alive_tokens
-        if chosen and n_tokens > _step(target):
+        n_passages += view.n_alive_passages
+        if chosen and (n_tokens > _step(target) or n_passages > max_passages):
             break
         chosen.append(view)
         if target.source is Source.TEXT:

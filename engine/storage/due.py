@@ -120,7 +120,8 @@ class Due:
         return Task("append", reason, "append", lambda work: lineage.append(work, seed=self._seed))
 
     def _convert(self, base: Snapshot, targets: Mapping[str, Target]) -> Task | None:
-        views = due_for_conversion(base.segments, targets)
+        max_passages = base.manifest.settings.max_segment_passages
+        views = due_for_conversion(base.segments, targets, max_passages=max_passages)
         if not views:
             return None
 

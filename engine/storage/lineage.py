@@ -17,7 +17,7 @@ from .drift import FINE_BITS, drifted
 from .encoding import Encode, encoded_sample
 from .manifest import MAX_EPOCHS, MAX_PREFIXES, CodecRef, Manifest
 from .reader import Snapshot
-from .replacement import Replacement
+from .replacement import Replacement, needed_codecs
 from .sampling import training_sample
 from .segment import SegmentView
 from .segment_writer import LiveCodec
@@ -177,7 +177,7 @@ def retraining_reason(base: Snapshot) -> str:
 
 def can_begin_epoch(manifest: Manifest) -> bool:
     """Whether there is room for another codec beside the live one."""
-    return len(manifest.codecs) < MAX_EPOCHS
+    return len(needed_codecs(manifest.codecs, manifest.segments)) < MAX_EPOCHS
 
 
 def _alive(base: Snapshot) -> list[SegmentView]:
