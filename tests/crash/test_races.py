@@ -66,9 +66,14 @@ def test_racing_processes(folder, below, monkeypatch):
     directory = new_index(folder / "index", flat_below_tokens=below)
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=race, args=(racer,)) for racer in racers(folder)]
-    for process in processes:
-        process.start()
-    n_stops = watch(directory, processes)
+    try:
+        for process in processes:
+            process.start()
+        n_stops = watch(directory, processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
     assert [process.exitcode for process in processes] == [0] * len(processes)
     history = History(folder / "aside")
     history.check()

@@ -57,10 +57,15 @@ def run(path, folder):
         context.Process(target=write if soak.name == "writer" else read, args=(soak,))
         for soak in soaks
     ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
     assert [process.exitcode for process in processes] == [0] * len(processes)
     return {soak.name: lines(soak.log) for soak in soaks}
 
