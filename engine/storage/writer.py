@@ -205,8 +205,7 @@ class Writer(Closing):
         except BaseException:
             if not outcome.may_be_published:
                 self._staging.remove(segments if change is None else change.staged)
-            if change is not None:
-                change.give_up()
+            self.claims.abandon_all()
             raise
         finally:
             self._staging.let_go(segments if change is None else change.staged)
@@ -239,7 +238,8 @@ class Writer(Closing):
 
         def prepare_held(base: Snapshot) -> Prepared | None:
             for name in list(self._held):
-                if not keep(self.directory, name):
+                # What another thread has let go of meanwhile, it may have removed.
+                if not keep(self.directory, name) and name in self._held:
                     raise StorageError(f"{name} was collected; nothing was applied. Try again.")
             return prepare(base)
 
