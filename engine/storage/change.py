@@ -79,10 +79,6 @@ class Change(ABC):
     def described(self, segment: StagedSegment) -> SegmentRef:
         """What the manifest will say of a staged segment."""
 
-    @abstractmethod
-    def give_up(self) -> None:
-        """Told when the change has failed."""
-
     def prepare(self, base: Snapshot) -> Prepared | None:
         """The successor of a generation, or None if this changes nothing; sets `result`.
 

@@ -79,13 +79,18 @@ class Claims:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._directory = reader.directory
+        self._taken: set[int] = set()
         self._abandoned: set[int] = set()
 
     def take(self, lowest: int) -> int:
         """Claim the first free sequence from `lowest` on, and renew it from now on."""
-        sequence = take_sequence(lowest, lambda name: claim(self._directory, name))
-        self._reader.hold(submission_name(sequence))
+        sequence = take_sequence(lowest, self._claim)
+        self._taken.add(sequence)
         return sequence
+
+    def _claim(self, name: str) -> None:
+        claim(self._directory, name)
+        self._reader.hold(name)
 
     def is_held(self, sequence: int) -> bool:
         """Whether a claim is still there and ours; it is renewed by the way."""
@@ -96,7 +101,13 @@ class Claims:
     def abandon(self, sequence: int) -> None:
         """Leave a claim to the next commit, or to the sweep once its lease is over."""
         self._reader.let_go(submission_name(sequence))
+        self._taken.discard(sequence)
         self._abandoned.add(sequence)
+
+    def abandon_all(self) -> None:
+        """Abandon what was taken for a change that has failed."""
+        for sequence in list(self._taken):
+            self.abandon(sequence)
 
     def abandoned(self) -> frozenset[int]:
         """Sequences that a commit of this writer should apply along with its own.
@@ -113,9 +124,10 @@ class Claims:
         """Remove the files of sequences that a durable generation has applied."""
         for sequence in sequences:
             self._reader.let_go(submission_name(sequence))
+            self._taken.discard(sequence)
             self._abandoned.discard(sequence)
             discard_file(self._directory, submission_name(sequence))
 
     def forget(self) -> None:
-        """Leave abandoned claims to the process that made them."""
-        self._abandoned = set()
+        """Leave claims to the process that made them."""
+        self._taken, self._abandoned = set(), set()

@@ -69,11 +69,6 @@ class EmbeddedChange(Change):
         """See `Change.described`."""
         return replace(segment.ref, sequence=self._sequence or 0)
 
-    def give_up(self) -> None:
-        """See `Change.give_up`: the claim is left to the next change of the writer."""
-        if self._sequence is not None:
-            self._claims.abandon(self._sequence)
-
     def _require_absent(self, present: Present) -> None:
         if self._replace_present:
             return

@@ -52,9 +52,6 @@ class QueuedChange(Change):
         """See `Change.described`."""
         return segment.ref
 
-    def give_up(self) -> None:
-        """See `Change.give_up`: the changes stay in the inbox."""
-
 
 def _sequences(segment: StagedSegment) -> list[int]:
     if segment.sequences is None:

@@ -44,6 +44,10 @@ class Hooked(LocalDirectory):
         self._run("publish", name)
         super().publish(source, name)
 
+    def touch(self, name):
+        self._run("touch", name)
+        super().touch(name)
+
     def remove(self, name):
         self._run("remove", name)
         super().remove(name)
@@ -243,6 +247,21 @@ def test_a_failed_change_leaves_its_number_to_the_sweep(slow, quick, hooked, dir
 def test_the_writer_sweeps_its_own_number_at_once(slow, quick, hooked, directory):
     fail(slow, quick, hooked)
     assert sweep(slow).committed
+    assert applied(directory) == (2, ()) and waiting(directory) == []
+
+
+def test_an_interrupted_change_leaves_its_number(slow, hooked, directory):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    hooked.before("publish", "manifest", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        upsert(slow, "a", 1)
+    # Not renewed any more, so that the sweep may have it.
+    hooked.before("touch", "inbox/", lambda: pytest.fail("an abandoned claim was renewed"))
+    slow._reader.renew()
+    assert waiting(directory) == [1] and slow.claims.abandoned() == {1}
+    upsert(slow, "a", 2)
     assert applied(directory) == (2, ()) and waiting(directory) == []
 
 
