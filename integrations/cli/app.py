@@ -24,7 +24,7 @@ class ErrorGroup(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             code = fail(error)
-            if isinstance(error, CorruptIndexError):
+            if isinstance(error, CorruptIndexError) and ctx.invoked_subcommand != "check":
                 note("weft check tells everything that is damaged, and what is lost with it.")
             raise typer.Exit(code) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -202,10 +203,15 @@ class SegmentCheck:
 
 
 def _corrupt(error: Exception, name: str) -> CorruptIndexError:
-    """An error of SQLite as damage, raised where it is one of the machine."""
+    """An error of SQLite as damage, raised where it is one of the machine.
+
+    Reading is not: all bytes were read a moment ago, so that SQLite looked for more of them.
+    """
     found = translated(error, name)
     if isinstance(found, CorruptIndexError):
         return found
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
+        return CorruptIndexError(f"{name}: SQLite reads beyond its end: {error}.")
     raise found from error
 
 
