@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 import system_calls
-from campaigns import report, size
+from campaigns import lines, report, size
+from scratch import scratch_folder
 
 PROGRAM = Path(system_calls.__file__).with_name("doomed_processes.py")
 
@@ -22,6 +22,7 @@ ONE_THREAD = ("WEFT_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NU
 def library(tmp_path_factory):
     reason = system_calls.missing()
     if reason:
+        lines.append(f"Nothing was killed at system calls: {reason}.")
         pytest.skip(reason)
     return system_calls.build(tmp_path_factory.mktemp("library"))
 
@@ -29,8 +30,7 @@ def library(tmp_path_factory):
 @pytest.fixture
 def folder():
     """In memory where that is possible, since no disk is needed to lose a process."""
-    memory = Path("/dev/shm")
-    made = Path(tempfile.mkdtemp(prefix="weft-", dir=memory if memory.is_dir() else None))
+    made = scratch_folder()
     yield made
     shutil.rmtree(made)
 

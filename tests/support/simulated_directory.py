@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from faults import Faults
+from scratch import scratch_folder
 from simulated_disk import Disk, Entry, File, Folder
 
 from weft.engine.errors import StorageError
@@ -26,10 +26,7 @@ class Shelf:
     """Real files for SQLite, one per content; many simulated disks share them."""
 
     def __init__(self) -> None:
-        memory = Path("/dev/shm")
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="weft-", dir=memory if memory.is_dir() else None)
-        )
+        self.folder = scratch_folder()
         self._paths: dict[bytes, Path] = {}
         self._n_files = 0
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
