@@ -102,7 +102,11 @@ class ModelledIndex:
             codec = view.snapshot.codecs[ref.id]
             for part in (*ref.prefixes, ref):
                 cut = replace(codec, centroids=codec.centroids[: part.n_centroids])
-                self._codecs.setdefault(part.id, ((ref.epoch, part.n_centroids), cut))
+                self.learn_codec(part.id, (ref.epoch, part.n_centroids), cut)
+
+    def learn_codec(self, id: str, age: tuple[int, int], codec: Codec) -> None:
+        """Take note of a codec; those of lower age may have been there before it."""
+        self._codecs.setdefault(id, (age, codec))
 
     def documents(self) -> dict[str, Document]:
         """What the index holds."""

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from modelled_index import decode, seeded, unit_rows
+from modelled_index import seeded, unit_rows
 
 from weft import Index
 from weft.engine.documents import Hit
@@ -26,7 +26,11 @@ from weft.engine.view import IndexView
 RENEW_SECONDS = 0.5
 GRACE = {"superseded_seconds": 0.0, "staged_seconds": 5.0, "pin_seconds": 5.0}
 
-N_IDS = 60
+N_IDS = 600
+N_FIRST_IDS = 60
+"""The index grows from so many documents to N_IDS, past the size at which its codec is trained
+again."""
+
 N_QUERIES = 6
 K = 8
 
@@ -72,8 +76,7 @@ def _logged(soak: Soak) -> Iterator[Callable[..., None]]:
 def write(soak: Soak) -> None:
     """Change, compact, maintain and collect; tell what each generation has changed.
 
-    A line stands for one generation: `put` are ids with their versions, `delete` ids. What a
-    codec loses is told when it appears.
+    A line stands for one generation: `put` are ids with their versions, `delete` ids.
     """
     random, end, known = Random(soak.name), time.monotonic() + soak.seconds, set()
     with _logged(soak) as log, Index.open(soak.path, threads=1) as index:
@@ -82,13 +85,15 @@ def write(soak: Soak) -> None:
             number += 1
             _change(index, random, number, log)
             if number % 15 == 0:
-                _tidy(index, number, log)
-                _tell_codecs(index, known, log)
+                _tidy(index, number, partial(_tell_codecs, index, soak.log, known))
             time.sleep(PAUSE_SECONDS)
 
 
 def _change(index: Index, random: Random, number: int, log: Callable[..., None]) -> None:
-    ids = random.sample([f"d{n}" for n in range(N_IDS)], random.randint(1, 4))
+    present = min(N_IDS, N_FIRST_IDS + number)
+    ids = random.sample([f"d{n}" for n in range(present)], random.randint(1, 4))
+    ids += [f"d{present - 1}"] if number % 4 else []
+    ids = list(dict.fromkeys(ids))
     if number % 4 == 0:
         deleted = index.delete(ids)
         if deleted.deleted:
@@ -103,25 +108,26 @@ def _change(index: Index, random: Random, number: int, log: Callable[..., None])
     log(generation=result.generation, put=dict.fromkeys(ids, number), delete=[])
 
 
-def _tidy(index: Index, number: int, log: Callable[..., None]) -> None:
+def _tidy(index: Index, number: int, tell_codecs: Callable[[], None]) -> None:
+    """Compact now and then, otherwise maintain step by step, so that no codec is missed."""
     if number % 75 == 0:
         index.compact()
     else:
-        index.maintain()
+        while any(step.name != "collect" for step in index.maintain(max_steps=1).steps):
+            tell_codecs()
+    tell_codecs()
     with index._changes._writing() as writer:
         writer.collect(**GRACE)
 
 
-def _tell_codecs(index: Index, known: set[str], log: Callable[..., None]) -> None:
-    """What the reconstruction of a vector may differ by, on vectors like the index's."""
-    sample = np.concatenate([rows_of("sample", n) for n in range(200)])
+def _tell_codecs(index: Index, log: str, known: set[str]) -> None:
+    """Keep each codec beside the log, named by epoch, number of centroids and id."""
     with index.snapshot() as view:
-        for id, codec in view.snapshot.codecs.items():
-            if id not in known:
-                known.add(id)
-                rebuilt = decode(codec, codec.compress(sample))
-                error = float(np.linalg.norm(sample - rebuilt, axis=1).max())
-                log(codec=id, error=error)
+        for ref in view.manifest.codecs:
+            if ref.id not in known:
+                known.add(ref.id)
+                name = f"{log}.{ref.epoch}.{ref.n_centroids}.{ref.id}.npz"
+                np.savez(name, **view.snapshot.codecs[ref.id].tensors())
 
 
 def read(soak: Soak) -> None:
