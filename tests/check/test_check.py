@@ -1,5 +1,6 @@
 """What `check` finds, and that it finds all of it without opening or changing the index."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from forgery import (
 
 import weft
 from weft.engine.storage.directory import LocalDirectory
+from weft.engine.storage.manifest import encode_payload
 
 ARRAYS, PASSAGES, CHECKSUMS = "arrays.safetensors", "passages.sqlite", "checksums.safetensors"
 
@@ -163,7 +165,20 @@ def test_an_older_manifest_that_is_damaged_or_missing(index, flip):
     (index / "manifest.0000000000000004.json").unlink()
     report = weft.check(index)
     assert report.generation == 6 and report.n_lost == 0
-    assert [(d.file[-6], d.offset) for d in report.damage] == [("3", None), ("4", None)]
+    assert [(d.file[-6], d.offset) for d in report.damage] == [("3", None)]
+    assert report.notes[0].startswith("1 generations between")
+
+
+def test_a_manifest_far_below_is_no_damage(index):
+    """What a writer leaves that slept through a collection; and no list is made of the gap."""
+    (index / "manifest.0000000000000006.json").rename(index / "kept")
+    fields = json.loads((index / "kept").read_bytes())
+    del fields["crc32c"]
+    fields["generation"] = 10**14
+    (index / f"manifest.{10**14:016d}.json").write_bytes(encode_payload(fields))
+    (index / "kept").unlink()
+    report = weft.check(index)
+    assert report.ok and report.generation == 10**14
 
 
 def test_no_manifest_at_all_can_be_read(index):

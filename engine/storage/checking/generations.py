@@ -50,7 +50,7 @@ class Manifests:
     Attributes:
         present: generations whose manifests are there, ascending.
         readable: the sound ones, by generation.
-        damaged: problem of each manifest that is not sound, or missing between others.
+        damaged: problem of each manifest that is not sound.
 
     Raises:
         IndexNotFoundError: there is no index.
@@ -66,7 +66,6 @@ class Manifests:
         self.damaged: dict[int, str] = {}
         for number in self.present:
             self._read(directory, number)
-        self._find_gaps(directory)
         if not self.readable and self.damaged:
             raise CorruptIndexError(
                 f"{directory}: no manifest can be read, and nothing else tells what belongs to "
@@ -84,16 +83,6 @@ class Manifests:
             text = str(error).removeprefix(manifest_name(number)).lstrip(": ")
             self.damaged[number] = text.partition(": restore")[0].rstrip(".")
 
-    def _find_gaps(self, directory: Directory) -> None:
-        """Collection removes the oldest first, so that none is ever missing between others."""
-        if len(self.present) == self.present[-1] - self.present[0] + 1:
-            return
-        # Looked up again: the first look may have come in the midst of a collection.
-        again = generations(directory)
-        for number in set(range(again[0], again[-1])) - set(again) if again else ():
-            if number < self.present[-1]:
-                self.damaged[number] = "is missing"
-
     @property
     def newest(self) -> int:
         """The newest generation that can be read."""
@@ -106,6 +95,12 @@ class Manifests:
             if number > self.newest:
                 loses = f"what was committed after generation {self.newest}"
             findings.add(manifest_name(number), problem, loses)
+        # No damage: a writer that slept through a collection may leave a manifest far below.
+        n_missing = self.present[-1] - self.present[0] + 1 - len(self.present)
+        if n_missing:
+            findings.notes.append(
+                f"{n_missing:,} generations between the oldest manifest and the newest have none."
+            )
 
 
 def tell_unnamed(directory: Directory, manifests: Iterable[Manifest], findings: Findings) -> None:
