@@ -208,14 +208,15 @@ def _stands(directory: Directory, base: Manifest, successor: Manifest) -> bool:
 
 def _parts(manifest: Manifest) -> set[str]:
     """Ids of all files that a generation names; each was made for one commit."""
-    parts = (*manifest.segments, *manifest.tombstones, *manifest.codecs)
-    return {part.id for part in parts}
+    segments = {ref.id for ref in manifest.segments}
+    tombstones = {ref.id for ref in manifest.tombstones}
+    return segments | tombstones | {ref.id for ref in manifest.codecs}
 
 
-def _uncertain(successor: Manifest, error: OSError) -> CommitUncertainError:
+def _uncertain(successor: Manifest, error: OSError | CorruptIndexError) -> CommitUncertainError:
     kind = "an fsync" if isinstance(error, SyncFailedError) else "the disk"
     return CommitUncertainError(
-        error.errno,
+        error.errno if isinstance(error, OSError) else None,
         f"generation {successor.generation} may or may not have been committed, since {kind} "
         f"failed after it was published ({error}). Open the index again to learn which",
     )

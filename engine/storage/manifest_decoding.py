@@ -106,7 +106,8 @@ def _manifest(fields: Fields) -> Manifest:
 
 def _require_epochs(codecs: tuple[CodecRef, ...], fields: Fields) -> None:
     epochs = [codec.epoch for codec in codecs]
-    ids = [part.id for codec in codecs for part in (codec, *codec.prefixes)]
+    ids = [codec.id for codec in codecs]
+    ids += [prefix.id for codec in codecs for prefix in codec.prefixes]
     if len(codecs) > MAX_EPOCHS or epochs != sorted(set(epochs)) or len(set(ids)) < len(ids):
         raise fields.failure("codecs", f"at most {MAX_EPOCHS} codecs of ascending epochs")
 
