@@ -67,7 +67,7 @@ fuzz-smoke: ## the same for SMOKE_SECONDS (30) each
 sanitized = build/$(1)/weft_kernels_check && \
 	LD_PRELOAD="$(foreach runtime,$(2) stdc++,$(shell $(CXX) -print-file-name=lib$(runtime).so))" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	TSAN_OPTIONS=die_after_fork=0:exitcode=66 PYTHONPATH=tests/support \
+	TSAN_OPTIONS=die_after_fork=0:exitcode=66 OPENBLAS_NUM_THREADS=1 PYTHONPATH=tests/support \
 	WEFT_KERNELS=$$(echo build/$(1)/kernels/_core.*.so) \
 	$(FUZZ_BIN)/python -m pytest -p sanitized_kernels $(3)
 

@@ -47,9 +47,10 @@ def opened(tmp_path, files, name, change):
 
 
 def arrays_with(files, key):
-    """The arrays of a segment that has this tensor."""
+    """The arrays of the largest segment that has this tensor: that of the first documents."""
     names = [name for name in files if name.endswith("arrays.safetensors")]
-    return next(name for name in names if key in tensors_of(files[name]))
+    found = [name for name in names if key in tensors_of(files[name])]
+    return max(found, key=lambda name: len(files[name]))
 
 
 def set_all(key, value):
