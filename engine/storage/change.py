@@ -108,7 +108,13 @@ class Change(ABC):
         segments = base.manifest.segments + added
         dead = Tombstones(_deletions(done, after.floor), _dead_rows(base, done, present) | born)
         refs, files = add_tombstones(self.directory, base, segments, dead, floor=after.floor)
-        highest = max([after.highest, *(segment.sequence for segment in added)])
+        highest = max(
+            [
+                after.highest,
+                *(operation.sequence for operation in done.values()),
+                *(segment.sequence for segment in added),
+            ]
+        )
         successor = replace(
             base.manifest,
             generation=base.generation + 1,

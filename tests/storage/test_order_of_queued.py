@@ -7,8 +7,10 @@ from storage_tools import document, make_batch
 
 from weft.engine.errors import CommitConflictError, DuplicateDocumentError, InvalidParameterError
 from weft.engine.storage import sequences
+from weft.engine.storage.check import check
 from weft.engine.storage.claims import waiting
 from weft.engine.storage.compaction import compact
+from weft.engine.storage.repair import repair
 
 
 def test_a_queued_change_below_embedded_ones(quick, directory):
@@ -73,6 +75,18 @@ def test_a_change_in_several_commits(quick, directory):
     result = deliver(quick, ("a", 1, 1), ("b", 1, 1), ("c", 1, 1))
     assert (result.added, set(result.superseded)) == (("c",), {"a", "b"})
     assert set(now(directory)) == {"a", "c"} and applied(directory) == (2, ())
+
+
+def test_a_deletion_that_is_part_of_a_change(quick, directory):
+    """Its sequence lies below the next one, though nothing is applied under it yet."""
+    upsert(quick, "a", 1)
+    upsert(quick, "b", 1)
+    submit(directory, 9)
+    assert quick.commit_queued([], delete={"a": 9}).deleted == ("a",)
+    with quick.snapshot() as snapshot:
+        assert snapshot.manifest.next_sequence == 10
+    assert check(directory).ok and not repair(directory).repaired
+    assert set(now(directory)) == {"b"} and tombstone_ids(directory) == {"a": 9}
 
 
 def test_the_highest_sequence_within_one_commit(quick, directory):
