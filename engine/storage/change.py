@@ -34,7 +34,8 @@ class Commit:
         replaced: ids that were, and were replaced.
         deleted: ids that were removed.
         missing: ids to be deleted that were not in the index.
-        superseded: ids of queued changes that came too late: what is there is younger.
+        superseded: ids of queued changes that came too late: what is there is younger. Those of
+            changes that had been applied before are not among them.
     """
 
     generation: int
@@ -92,7 +93,7 @@ class Change(ABC):
             self.result = Commit(base.generation, (), (), (), tuple(self.delete))
             return None
         before = Applied.of(base.manifest)
-        done = effective(asked, present, before)
+        done = effective(asked, present)
         after = before.extended(self.completed)
         late = tuple(id for id in asked if id not in done)
         if not done and after == before:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -15,7 +15,6 @@ from .identifiers import IdQuery
 from .merge import sequences_of
 from .reader import Snapshot
 from .segment import SegmentView
-from .sequences import Applied
 
 DELETE: Final = -1
 """Stands for a segment where the operation is a deletion."""
@@ -68,13 +67,17 @@ def _row_sequences(
 
 
 def last_operations(
-    rows: Iterable[tuple[Sequence[str], Iterable[int]]], delete: Mapping[str, int]
+    rows: Iterable[tuple[Sequence[str], Iterable[int]]],
+    delete: Mapping[str, int],
+    applied: Collection[int] = frozenset(),
 ) -> dict[str, Operation]:
     """The operation of a change that counts for each id.
 
     Args:
         rows: of each staged segment the ids and sequences, by docno.
         delete: id -> sequence; of a row and a deletion of the same sequence the row counts.
+        applied: sequences whose operations are left out. They are none to choose from: one that
+            was given up, and so applied without its content, would hide an older one.
 
     Raises:
         DuplicateDocumentError: two rows of an id have the same sequence.
@@ -82,6 +85,8 @@ def last_operations(
     last: dict[str, Operation] = {}
     for number, (ids, sequences) in enumerate(rows):
         for docno, (id, sequence) in enumerate(zip(ids, sequences, strict=True)):
+            if sequence in applied:
+                continue
             other = last.get(id)
             if other is None or other.sequence < sequence:
                 last[id] = Operation(sequence, number, docno)
@@ -90,24 +95,17 @@ def last_operations(
                     f"Document id {id!r} stands twice in change {sequence}: keep one of the two."
                 )
     for id, sequence in delete.items():
-        if id not in last or last[id].sequence < sequence:
+        if sequence not in applied and (id not in last or last[id].sequence < sequence):
             last[id] = Operation(sequence, DELETE, 0)
     return last
 
 
-def effective(
-    operations: Mapping[str, Operation], present: Present, applied: Applied
-) -> dict[str, Operation]:
-    """The operations that a generation is still to be changed by.
-
-    Those of changes that it has applied are left out, so that a second delivery does nothing,
-    and those that came too late: what is there is as young or younger.
-    """
-    done = {sequence for sequence, _, _ in operations.values() if sequence in applied}
+def effective(operations: Mapping[str, Operation], present: Present) -> dict[str, Operation]:
+    """The operations that did not come too late: what is there is neither younger nor the same."""
     return {
         id: operation
         for id, operation in operations.items()
-        if operation.sequence > present.sequences.get(id, 0) and operation.sequence not in done
+        if operation.sequence > present.sequences.get(id, 0)
     }
 
 

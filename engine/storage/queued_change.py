@@ -10,7 +10,7 @@ from .directory import Directory
 from .manifest import SegmentRef
 from .operations import Operation, Present, last_operations
 from .reader import Snapshot
-from .sequences import MAX_SEQUENCE
+from .sequences import MAX_SEQUENCE, Applied
 from .staging import StagedSegment
 
 
@@ -26,7 +26,6 @@ class QueuedChange(Change):
         completed: sequences of which nothing is left to be done after this change.
 
     Raises:
-        DuplicateDocumentError: an id has two rows of the same sequence.
         InvalidParameterError: a segment without sequences, or a sequence out of range.
     """
 
@@ -40,13 +39,20 @@ class QueuedChange(Change):
         super().__init__(directory, staged, delete)
         for sequence in (*delete.values(), *completed):
             require_sequence(sequence)
-        rows = [(segment.ids, _sequences(segment)) for segment in staged]
-        self._operations = last_operations(rows, delete)
+        self._rows = [(segment.ids, _sequences(segment)) for segment in staged]
+        self._deletions = dict(delete)
+        self._sequences = {*delete.values()}.union(*(numbers for _, numbers in self._rows))
         self.completed = frozenset(completed)
 
     def operations(self, base: Snapshot, present: Present) -> Mapping[str, Operation]:
-        """See `Change.operations`."""
-        return self._operations
+        """See `Change.operations`.
+
+        Raises:
+            DuplicateDocumentError: an id has two rows of the same sequence.
+        """
+        before = Applied.of(base.manifest)
+        applied = {sequence for sequence in self._sequences if sequence in before}
+        return last_operations(self._rows, self._deletions, applied)
 
     def described(self, segment: StagedSegment) -> SegmentRef:
         """See `Change.described`."""

@@ -164,7 +164,8 @@ class Writer(Closing):
 
         Args:
             staged: by `stage` with sequences; may be empty.
-            delete: document id -> sequence of the deletion.
+            delete: document id -> sequence of the deletion; the highest that was not completed
+                before, where several changes delete an id.
             completed: sequences of which nothing is left to be done. Their files in the inbox are
                 removed once the commit is durable.
 

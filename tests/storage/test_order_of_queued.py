@@ -61,9 +61,33 @@ def test_a_second_delivery(quick, directory):
     generation = upsert(quick, "b", 2).generation
     for _ in range(2):
         result = deliver(quick, ("a", 1, 1), ("b", 1, 1), delete={"b": 1, "c": 2})
-        assert (result.generation, set(result.superseded)) == (generation, {"a", "b", "c"})
+        assert (result.generation, result.superseded) == (generation, ())
     assert now(directory) == {"b": document("b", 2)}
     assert len(directory.list("segments")) == 2
+
+
+@pytest.mark.parametrize("given_up", ["row", "deletion"])
+def test_what_was_given_up_hides_nothing_that_is_older(quick, directory, given_up):
+    """A change that was applied empty does not count, also where it is delivered with others."""
+    quick.commit_queued([], completed=[7])
+    older = [stage(quick, ("a", 5, 5), ("b", 5, 5))]
+    if given_up == "row":
+        result = quick.commit_queued([*older, stage(quick, ("a", 7, 7))], completed=[5, 7])
+    else:
+        result = quick.commit_queued(older, delete={"a": 7}, completed=[5, 7])
+    assert (result.added, result.superseded) == (("a", "b"), ())
+    assert now(directory) == {"a": document("a", 5), "b": document("b", 5)}
+    assert applied(directory) == (0, ((5, 5), (7, 7)))
+
+
+def test_an_older_deletion_beside_a_row_that_was_given_up(quick, directory):
+    upsert(quick, "a", 1)
+    submit(directory, 5)
+    quick.commit_queued([], completed=[7])
+    result = quick.commit_queued([stage(quick, ("a", 7, 7))], delete={"a": 5}, completed=[5, 7])
+    assert (result.deleted, result.superseded) == (("a",), ())
+    assert now(directory) == {} and tombstone_ids(directory) == {"a": 5}
+    assert len(directory.list("segments")) == 1
 
 
 def test_a_change_in_several_commits(quick, directory):
@@ -120,7 +144,7 @@ def test_compaction_keeps_sequences(quick, directory):
     compact(quick)
     result = deliver(quick, ("a", 2, 2), ("b", 2, 3), ("c", 2, 3), completed=[2, 3])
     # Both are applied already, whatever the ids say.
-    assert result.added == result.replaced == ()
+    assert result.added == result.replaced == result.superseded == ()
     result = deliver(quick, ("c", 3, 1), ("a", 3, 1), ("d", 3, 1))
     assert (result.added, set(result.superseded)) == (("d",), {"a", "c"})
 
