@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import EncodedBatch
-from .encoding import Encode, encoded, not_from_text
+from .encoding import PROBED, Encode, NotFromTextError, encoded, not_from_text
 from .merge import Merged, alive_docnos, sequences_of
 from .replacement import Replacement
 from .segment import SegmentView
@@ -25,6 +25,10 @@ STEP_TOKENS: Final = 1 << 22
 
 ENCODED_STEP_TOKENS: Final = 1 << 20
 """The same where they come from text: what an interrupt loses takes long to make again."""
+
+PROBED_FROM: Final = 8 * PROBED
+"""Documents of a part above which some are tried first: what was found to stay is found so again
+by each run, and must not cost it the encoding of everything."""
 
 I64 = NDArray[np.int64]
 
@@ -61,48 +65,96 @@ def due_for_conversion(
     return chosen
 
 
-def convert(
-    work: Replacement,
-    views: Sequence[SegmentView],
-    targets: Mapping[str, Target],
-    encode: Encode | None,
-) -> None:
+def convert(work: Replacement, views: Sequence[SegmentView], targets: Mapping[str, Target]) -> None:
     """Write what `due_for_conversion` chose, or the first part of it, in its new form.
 
-    Raises:
-        NotFromTextError: none of the documents keeps embeddings that its text gives.
+    Args:
+        work: takes the new segments.
+        views: as chosen; from what they keep, not from text.
+        targets: by id.
     """
-    first, target = views[0], targets[views[0].id]
-    docnos = _first_documents(first, _step(target))
+    first = views[0]
+    docnos = _first_documents(first, alive_docnos(first), _step(targets[first.id]))
     if len(docnos) < first.n_alive_documents:
         views = [_part(first, docnos)]
         work.keep_rest(first)
-    if target.source is Source.TEXT and len(docnos) and encode is not None:
-        _from_text(work, first, docnos, target.live, encode)
-    else:
-        work.merge(views, targets)
+    work.merge(views, targets)
 
 
-def _from_text(
-    work: Replacement, view: SegmentView, docnos: I64, live: LiveCodec | None, encode: Encode
-) -> None:
-    """Encode documents again; those that keep other embeddings than their text gives stay."""
-    for some, batch, others in encoded(view, docnos, encode):
-        if batch is not None:
-            work.put(_write(work, view, some, batch, live))
-        if len(others):
+class TextConversion:
+    """The conversion of one segment from its text: part by part, each once in a run.
+
+    Documents that keep other embeddings than their text gives stay in the segment, and the parts
+    behind them follow all the same.
+
+    Args:
+        encode: with the index's encoder.
+        seed: of the documents that are tried first.
+
+    Attributes:
+        stays: in words, the first document that was found to stay; "" while there is none.
+    """
+
+    def __init__(self, encode: Encode, seed: Sequence[int]) -> None:
+        self.stays = ""
+        self._encode = encode
+        self._random = np.random.default_rng(seed)
+        self._next = self._end = 0
+
+    def is_over(self, view: SegmentView) -> bool:
+        """Whether all that is still alive in the segment was found to stay."""
+        return bool(view.n_alive_documents) and not len(self._untried(view))
+
+    def write(self, work: Replacement, view: SegmentView, live: LiveCodec | None) -> None:
+        """Write the next part; `advance` once it was committed, or if there is nothing in it.
+
+        Raises:
+            NotFromTextError: none of its documents follows.
+        """
+        docnos = _first_documents(view, self._untried(view), ENCODED_STEP_TOKENS)
+        self._end = int(docnos[-1]) + 1
+        if len(docnos) < view.n_alive_documents:
             work.keep_rest(view)
-    if not work.merged:
-        raise not_from_text(view, docnos)
+        if len(docnos) <= PROBED_FROM or self._is_promising(view, docnos):
+            self._write(work, view, docnos, live)
+        if not work.merged:
+            raise self._staying(view, docnos)
+
+    def advance(self) -> None:
+        """Go on behind the part that was tried last."""
+        self._next = self._end
+
+    def _untried(self, view: SegmentView) -> I64:
+        docnos = alive_docnos(view)
+        return docnos[np.searchsorted(docnos, self._next) :]
+
+    def _is_promising(self, view: SegmentView, docnos: I64) -> bool:
+        """Whether some of a few documents keep the embeddings that their text gives."""
+        tried = np.sort(self._random.choice(docnos, PROBED, replace=False))
+        return any(batch is not None for _, batch, _ in encoded(view, tried, self._encode))
+
+    def _write(
+        self, work: Replacement, view: SegmentView, docnos: I64, live: LiveCodec | None
+    ) -> None:
+        for some, batch, others in encoded(view, docnos, self._encode):
+            if batch is not None:
+                work.put(_write(work, view, some, batch, live))
+            if len(others):
+                work.keep_rest(view)
+                self._staying(view, others)
+
+    def _staying(self, view: SegmentView, docnos: I64) -> NotFromTextError:
+        error = not_from_text(view, docnos)
+        self.stays = self.stays or str(error)
+        return error
 
 
 def _step(target: Target) -> int:
     return ENCODED_STEP_TOKENS if target.source is Source.TEXT else STEP_TOKENS
 
 
-def _first_documents(view: SegmentView, n_tokens: int) -> I64:
-    """The first alive documents, with about so many embeddings; at least one."""
-    docnos = alive_docnos(view)
+def _first_documents(view: SegmentView, docnos: I64, n_tokens: int) -> I64:
+    """The first of some documents, with about so many embeddings; at least one if there is one."""
     sizes = np.bincount(view.passage_document, weights=view.doclens, minlength=view.n_documents)
     fitting = int(np.searchsorted(np.cumsum(sizes[docnos]), n_tokens, side="left")) + 1
     return docnos[:fitting]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import lineage
-from .conversion import convert, due_for_conversion
+from .conversion import TextConversion, convert, due_for_conversion
 from .drift import FINE_BITS
-from .encoding import Encode
+from .encoding import Encode, NotFromTextError
 from .reader import Snapshot
 from .replacement import Replacement
 from .segment import SegmentView
@@ -32,16 +32,18 @@ class Task:
         reason: why it is due.
         key: what is left alone if it turns out that this cannot be done.
         write: writes the new files, and says what came of it.
+        conversion: what a part is converted of, if from text.
     """
 
     name: str
     reason: str
     key: str
     write: Callable[[Replacement], str]
+    conversion: TextConversion | None = None
 
 
 class Due:
-    """Finds what is due, and remembers what could not be done.
+    """Finds what is due, and remembers what could not be done and how far conversions have come.
 
     Args:
         encode: for the texts of the index; None if it has no encoder.
@@ -55,13 +57,31 @@ class Due:
         self._encode = encode
         self._seed = seed
         self.left: dict[str, str] = {}
+        self._conversions: dict[str, TextConversion] = {}
 
     def leave(self, key: str, reason: str) -> None:
         """Remember that something cannot be done."""
         self.left[key] = reason
 
+    def settle(self, task: Task, work: Replacement) -> None:
+        """Note that a task was committed: what holds documents that were left is left as well."""
+        for merged in work.merged:
+            reasons = [self.left[id] for id in merged.inputs if id in self.left]
+            if reasons and merged.ref is not None:
+                self.leave(merged.ref.id, reasons[0])
+        if task.conversion is not None:
+            task.conversion.advance()
+
+    def fail(self, task: Task, error: Exception) -> None:
+        """Note that a task cannot be done; a conversion from text goes on with its next part."""
+        if task.conversion is not None and isinstance(error, NotFromTextError):
+            task.conversion.advance()
+        else:
+            self.leave(task.key, f"{task.name}: {task.reason}, but {error}")
+
     def next(self, base: Snapshot) -> Task | None:
         """The next task; None if nothing is due that can be done."""
+        self._leave_tried(base)
         targets = self._targets(base)
         return (
             self._train(base)
@@ -71,6 +91,13 @@ class Due:
             or self._merge(base, targets)
             or self._rewrite(base, targets)
         )
+
+    def _leave_tried(self, base: Snapshot) -> None:
+        """Leave segments of which nothing but documents that stay is left."""
+        for view in base.segments:
+            tried = self._conversions.get(view.id)
+            if tried is not None and tried.is_over(view):
+                self.leave(view.id, f"convert: {_form([view], Source.TEXT)}, but {tried.stays}")
 
     def _targets(self, base: Snapshot) -> dict[str, Target]:
         """What each segment is to become; those left alone have no text to be made from."""
@@ -111,7 +138,7 @@ class Due:
 
     def _append(self, base: Snapshot) -> Task | None:
         live = base.manifest.codec
-        if live is None or "append" in self.left or not lineage.can_begin_epoch(base.manifest):
+        if live is None or "append" in self.left:
             return None
         if not lineage.has_drifted(base) or not lineage.room(live):
             return None
@@ -125,11 +152,24 @@ class Due:
         if not views:
             return None
 
+        first, target = views[0], targets[views[0].id]
+        conversion = self._conversion(base, first) if target.source is Source.TEXT else None
+
         def write(work: Replacement) -> str:
-            convert(work, views, targets, self._encode)
+            if conversion is None:
+                convert(work, views, targets)
+            else:
+                conversion.write(work, first, target.live)
             return ""
 
-        return Task("convert", _form(views, targets), views[0].id, write)
+        return Task("convert", _form(views, target.source), first.id, write, conversion)
+
+    def _conversion(self, base: Snapshot, view: SegmentView) -> TextConversion | None:
+        """The conversion of a segment from its text; None if there is no document to encode."""
+        if self._encode is None or not view.n_alive_documents:
+            return None
+        fresh = TextConversion(self._encode, (self._seed, base.generation))
+        return self._conversions.setdefault(view.id, fresh)
 
     def _merge(self, base: Snapshot, targets: Mapping[str, Target]) -> Task | None:
         max_passages = base.manifest.settings.max_segment_passages
@@ -158,11 +198,11 @@ def _merging(
     return write
 
 
-def _form(views: Sequence[SegmentView], targets: Mapping[str, Target]) -> str:
+def _form(views: Sequence[SegmentView], source: Source) -> str:
     """What is converted, in words."""
     kinds = " and ".join(sorted({view.kind for view in views}))
     segments = _counted(len(views), f"{kinds} segment", f"{kinds} segments")
-    how = "from text" if targets[views[0].id].source is Source.TEXT else "from embeddings"
+    how = "from text" if source is Source.TEXT else "from embeddings"
     return f"{segments} in another form than the live codec's, {how}"
 
 

@@ -155,10 +155,11 @@ class _Maintenance:
             try:
                 result = self._writer.guard(lambda: task.write(work))
             except (NotFromTextError, EncoderError, MissingDependencyError) as error:
-                self._due.leave(task.key, f"{task.name}: {task.reason}, but {error}")
+                self._due.fail(task, error)
                 return None
             committed = work.commit()
         if committed is not None:
+            self._due.settle(task, work)
             self._lost, self._generation = 0, committed.generation
             return f"{task.reason}: {result}" if result else task.reason
         if work.reason:
