@@ -13,6 +13,7 @@ to the sweep.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from ..errors import StorageError
 from .directory import Directory
@@ -51,7 +52,7 @@ def take_sequence(lowest: int, place: Callable[[str], None]) -> int:
 
 
 def claim(directory: Directory, name: str) -> None:
-    """Make an empty file in the inbox.
+    """Make an empty file in the inbox, which stays even if an interrupt ends this.
 
     Raises:
         FileExistsError: the sequence is taken.
@@ -84,13 +85,11 @@ class Claims:
 
     def take(self, lowest: int) -> int:
         """Claim the first free sequence from `lowest` on, and renew it from now on."""
-        sequence = take_sequence(lowest, self._claim)
+        sequence = take_sequence(lowest, partial(claim, self._directory))
+        # In this order, so that an interrupt leaves no claim that is renewed and never abandoned.
         self._taken.add(sequence)
+        self._reader.hold(submission_name(sequence))
         return sequence
-
-    def _claim(self, name: str) -> None:
-        claim(self._directory, name)
-        self._reader.hold(name)
 
     def is_held(self, sequence: int) -> bool:
         """Whether a claim is still there and ours; it is renewed by the way."""

@@ -86,8 +86,9 @@ class Directory(ABC):
     def create(self, name: str, *, durable: bool = True) -> AbstractContextManager[NewFile]:
         """Create a file, to be fsynced when the context ends.
 
-        An error inside the context, or of the fsync, removes the file again. `durable=False`
-        leaves the fsync out, for files that may go with the power.
+        An error inside the context, or of the fsync, removes the file again. `durable=False` is
+        for marks, which count from when they have their names: there is no fsync, so that they
+        may go with the power, and no error removes them.
 
         Raises:
             FileExistsError: the name is taken.
@@ -184,7 +185,8 @@ class LocalDirectory(Directory):
             finally:
                 os.close(descriptor)
         except BaseException:
-            _remove_leftover(path)
+            if durable:
+                _remove_leftover(path)
             raise
 
     @contextmanager

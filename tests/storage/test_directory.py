@@ -191,6 +191,13 @@ def test_a_file_in_the_way_of_a_folder(directory):
         assert caught.value.errno == errno.ENOTDIR
 
 
+def test_a_mark_stays_whatever_happens(directory):
+    """Others may have acted on it already."""
+    with pytest.raises(KeyboardInterrupt), directory.create("claims/1", durable=False):
+        raise KeyboardInterrupt
+    assert directory.list("claims") == ["1"]
+
+
 def test_an_empty_file_is_content_too(directory):
     with directory.create("claims/1", durable=False):
         pass

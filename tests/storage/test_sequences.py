@@ -1,12 +1,13 @@
 """Sets of applied sequences against Python's, and claims by their files."""
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from storage_tools import new_index
+from storage_tools import add, documents, new_index
 
 from weft.engine.errors import CommitConflictError, StorageError
 from weft.engine.storage.claims import Claims, claim, claim_age_seconds, take_sequence, waiting
@@ -16,6 +17,8 @@ from weft.engine.storage.manifest import MAX_APPLIED_RANGES, IndexSettings, Mani
 from weft.engine.storage.manifest_decoding import decode_manifest
 from weft.engine.storage.reader import Reader
 from weft.engine.storage.sequences import MAX_SEQUENCE, Applied
+from weft.engine.storage.sweep import sweep
+from weft.engine.storage.writer import Writer
 
 numbers = st.lists(st.integers(1, 40), max_size=12)
 
@@ -106,6 +109,40 @@ def test_two_claimers_of_one_number(directory):
     assert directory.list("inbox") == [f"{4:016d}", f"{5:016d}"]
     with pytest.raises(StorageError, match="no more sequences"):
         take_sequence(MAX_SEQUENCE + 1, lambda name: claim(directory, name))
+
+
+@pytest.mark.parametrize("moment", ["made", "held"])
+def test_an_interrupted_claim_stays_and_is_not_renewed(directory, monkeypatch, moment):
+    touched = []
+
+    class Interrupted(LocalDirectory):
+        @contextmanager
+        def create(self, name, *, durable=True):
+            with super().create(name, durable=durable) as file:
+                if moment == "made" and name.startswith("inbox/"):
+                    raise KeyboardInterrupt
+                yield file
+
+        def touch(self, name):
+            touched.append(name)
+            super().touch(name)
+
+    def hold(name):
+        Reader.hold(reader, name)
+        if name.startswith("inbox/"):
+            raise KeyboardInterrupt
+
+    with Writer(Interrupted(directory.path, durable=False)) as writer:
+        reader = writer._reader
+        if moment == "held":
+            monkeypatch.setattr(reader, "hold", hold)
+        with pytest.raises(KeyboardInterrupt):
+            add(writer, documents(1))
+        touched.clear()
+        reader.renew()
+        assert touched and not any(name.startswith("inbox/") for name in touched)
+        assert waiting(directory) == [1]
+        assert sweep(writer, lease_seconds=0).committed and waiting(directory) == []
 
 
 def test_a_claim_is_held_while_it_is_there_and_empty(directory):

@@ -85,7 +85,8 @@ class SimulatedDirectory(Directory):
             if durable:
                 self._sync(file, "fsync", name)
         except BaseException:
-            self._remove_leftover(name)
+            if durable:
+                self._remove_leftover(name)
             raise
 
     @contextmanager

@@ -197,7 +197,7 @@ class DyingDirectory(Directory):
             with self._step(f"fsync {name}"):
                 pass
         except BaseException:
-            if not self.dead:
+            if durable and not self.dead:
                 path.unlink()
             raise
         finally:
