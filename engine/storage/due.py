@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,15 +82,20 @@ class Due:
     def next(self, base: Snapshot) -> Task | None:
         """The next task; None if nothing is due that can be done."""
         self._leave_tried(base)
+        for task in self._tasks(base):
+            if task is not None and task.key not in self.left:
+                return task
+        return None
+
+    def _tasks(self, base: Snapshot) -> Iterator[Task | None]:
+        """Each only looked for if those before it are not to be done."""
         targets = self._targets(base)
-        return (
-            self._train(base)
-            or self._retrain(base)
-            or self._append(base)
-            or self._convert(base, targets)
-            or self._merge(base, targets)
-            or self._rewrite(base, targets)
-        )
+        yield self._train(base)
+        yield self._retrain(base)
+        yield self._append(base)
+        yield self._convert(base, targets)
+        yield self._merge(base, targets)
+        yield self._rewrite(base, targets)
 
     def _leave_tried(self, base: Snapshot) -> None:
         """Leave segments of which nothing but documents that stay is left."""
@@ -138,9 +143,7 @@ class Due:
 
     def _append(self, base: Snapshot) -> Task | None:
         live = base.manifest.codec
-        if live is None or "append" in self.left:
-            return None
-        if not lineage.has_drifted(base) or not lineage.room(live):
+        if live is None or not lineage.has_drifted(base) or not lineage.room(live):
             return None
         n_drifted = len(lineage.drifted_views(base))
         reason = f"{_counted(n_drifted, 'segment has', 'segments have')} drifted"

@@ -72,7 +72,7 @@ def maintain(
         writer: of the index.
         encode: for the texts of the index; None if it has no encoder.
         seconds: no further step is begun after so long; None does all that is due.
-        max_steps: commits at most; None does all that is due.
+        max_steps: commits at most, with 0 nothing is done; None does all that is due.
         seed: of samples and trainings.
 
     Returns:
@@ -117,10 +117,13 @@ class _Maintenance:
         self._lost = 0
 
     def run(self) -> MaintenanceReport:
-        self._sweep()
+        may_act = not self._budget.is_spent
+        if may_act:
+            self._sweep()
         while self._step():
             pass
-        self._collect()
+        if may_act:
+            self._collect()
         left = tuple(dict.fromkeys(self._due.left.values()))
         return MaintenanceReport(self._generation, tuple(self._steps), left)
 

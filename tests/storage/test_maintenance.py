@@ -20,6 +20,7 @@ from lineage_tools import (
     unit,
 )
 
+from weft.engine.errors import MissingDependencyError
 from weft.engine.index import Index
 from weft.engine.storage import drift, lineage, tiers
 from weft.engine.storage.maintenance import maintain
@@ -176,6 +177,60 @@ def test_a_budget_ends_it_between_steps(coded):
             report = maintain(writer, **bounds)
             assert names(report) == [] and "budget" in report.left[0]
         assert names(maintain(writer, max_steps=1)) == ["merge"]
+    check(directory, store)
+
+
+@pytest.mark.parametrize("bounds", [{"seconds": 0.0}, {"max_steps": 0}])
+def test_without_a_budget_nothing_is_done(coded, monkeypatch, bounds):
+    """Neither changes that were given up are settled, nor is anything collected."""
+    directory, store = coded
+    with Writer(directory) as writer:
+        with writer.snapshot() as snapshot:
+            free = snapshot.manifest.next_sequence
+        (directory.path / "inbox" / f"{free + 1:016d}").write_text("a queued change")
+        before = everything(directory)
+        with monkeypatch.context() as patch:
+            patch.setattr(Writer, "collect", lambda _: pytest.fail("something may be removed"))
+            report = maintain(writer, **bounds)
+        assert report.steps == () and everything(directory) == before
+        assert names(maintain(writer)) == ["sweep"]
+    check(directory, store)
+
+
+def everything(directory):
+    return sorted(path for path in directory.path.rglob("*") if "pins" not in path.parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "target"),
+    [
+        ("train", 100, "weft.engine.storage.lineage.train"),
+        ("convert", 100, "weft.engine.storage.due.convert"),
+        ("merge", 1, "weft.engine.storage.replacement.merge"),
+        ("rewrite", 2, "weft.engine.storage.replacement.merge"),
+    ],
+)
+def test_what_cannot_be_done_is_tried_once(tmp_path, monkeypatch, name, n, target):
+    directory, store, calls = new_index(tmp_path / "index", bits=4), {}, []
+
+    def fail(*_, **__):
+        calls.append(name)
+        assert len(calls) == 1
+        raise MissingDependencyError("it cannot be done here")
+
+    with Writer(directory) as writer:
+        for number in range(tiers.FANOUT if name == "merge" else 1):
+            fill(writer, store, f"a{number}-", passages(domain(1), n, number))
+        if name == "rewrite":
+            writer.commit([], delete=["a0-0"])
+            del store["a0-0"]
+        monkeypatch.setattr(target, fail)
+        report = maintain(writer)
+        (left,) = report.left
+        assert left.startswith(f"{name}: ") and left.endswith("it cannot be done here")
+        assert calls == [name] and name not in names(report)
+        monkeypatch.undo()
+        assert name in names(maintain(writer))
     check(directory, store)
 
 
