@@ -12,24 +12,50 @@ to the sweep.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from ..errors import StorageError
 from .directory import Directory
-from .files import discard_file, own_names
+from .files import discard_file
 from .layout import INBOX, submission_name, submission_sequence
 from .pins import renew
 from .reader import Reader
 from .sequences import MAX_SEQUENCE
 
 
-def waiting(directory: Directory) -> list[int]:
-    """Sequences whose claim or content lies in the inbox, ascending; applied ones may be left."""
-    names = (name.removeprefix(f"{INBOX}/") for name in own_names(directory, INBOX))
-    found = (submission_sequence(name) for name in names)
-    # A number beyond the highest is no sequence: nobody may continue from it.
-    return [f[0] for f in found if f is not None and f[1] and 0 < f[0] <= MAX_SEQUENCE]
+class Waiting:
+    """Sequences whose claim or content lies in the inbox, ascending; applied ones may be left.
+
+    The inbox is listed once. It may hold a long queue, so only those entries are looked at that
+    are asked for.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self._names = directory.list(INBOX)
+
+    def __iter__(self) -> Iterator[int]:
+        return _sequences(self._names)
+
+    @property
+    def next_sequence(self) -> int:
+        """Above all of them."""
+        return next(_sequences(reversed(self._names)), 0) + 1
+
+    def between(self, first: int, last: int) -> list[int]:
+        """Those from `first` to `last`."""
+        start = bisect_left(self._names, f"{first:016d}")
+        end = bisect_right(self._names, f"{last:016d}")
+        return list(_sequences(self._names[start:end]))
+
+
+def _sequences(names: Iterable[str]) -> Iterator[int]:
+    for name in names:
+        found = submission_sequence(name)
+        # A number beyond the highest is no sequence: nobody may continue from it.
+        if found is not None and found[1] and 0 < found[0] <= MAX_SEQUENCE:
+            yield found[0]
 
 
 def take_sequence(lowest: int, place: Callable[[str], None]) -> int:

@@ -9,7 +9,7 @@ from itertools import repeat
 from ..errors import DuplicateDocumentError, InvalidParameterError
 from .batch import require_distinct
 from .change import Change
-from .claims import Claims, waiting
+from .claims import Claims, Waiting
 from .directory import Directory
 from .manifest import SegmentRef
 from .operations import Operation, Present, last_operations
@@ -53,7 +53,7 @@ class EmbeddedChange(Change):
         self._claims = claims
         self._sequence: int | None = None
         # Listed before a generation is read: what is gone from it, the generation has applied.
-        self._waiting = waiting(directory)
+        self._waiting = Waiting(directory)
 
     def operations(self, base: Snapshot, present: Present) -> Mapping[str, Operation] | None:
         """See `Change.operations`."""
@@ -95,10 +95,8 @@ class EmbeddedChange(Change):
             if self._is_good(self._sequence, base, present):
                 return self._sequence
             self._claims.abandon(self._sequence)
-            self._sequence, self._waiting = None, waiting(self.directory)
-        return self._claims.take(
-            max([base.manifest.next_sequence, *(n + 1 for n in self._waiting)])
-        )
+            self._sequence, self._waiting = None, Waiting(self.directory)
+        return self._claims.take(max(base.manifest.next_sequence, self._waiting.next_sequence))
 
     def _is_good(self, sequence: int, base: Snapshot, present: Present) -> bool:
         overtaken = max(present.sequences.values(), default=0) > sequence

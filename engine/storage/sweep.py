@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from .claims import claim, claim_age_seconds, waiting
+from .claims import Waiting, claim, claim_age_seconds
 from .commit import Outcome, Prepared
 from .layout import new_identifier, submission_name
 from .manifest import Manifest
@@ -22,8 +22,8 @@ from .sequences import Applied
 if TYPE_CHECKING:
     from .writer import Writer
 
-MAX_CLOSED: Final = 4096
-"""Sequences without a claim that one sweep closes."""
+WINDOW: Final = 4096
+"""Sequences that one sweep looks at: the lowest that are not applied, since they hold the floor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,34 +54,44 @@ def sweep(writer: Writer, *, lease_seconds: float = PIN_SECONDS) -> SweepReport:
         StorageError: the disk refused; nothing was changed.
         CommitConflictError, CommitUncertainError, WriterClosedError: as `Writer.commit`.
     """
+    run = _Sweep(writer, lease_seconds)
+    # A look at many files is not worth the lock, under which each is looked at again.
+    run.look()
     with writer.lock:
-        return _Sweep(writer, lease_seconds).run()
+        return run.settle()
 
 
 class _Sweep:
-    """One run, under the writer's lock."""
+    """One run."""
 
     def __init__(self, writer: Writer, lease_seconds: float) -> None:
         self._writer = writer
         self._directory = writer.directory
         self._lease_seconds = lease_seconds
+        self._generation = 0
+        self._gaps: list[int] = []
         self._expired: list[int] = []
         self._closed: list[int] = []
         self._settled: set[int] = set()
 
-    def run(self) -> SweepReport:
+    def look(self) -> None:
+        """Find sequences without a claim, and claims that were left behind."""
         # Listed before a generation is read: what is gone from it, the generation has applied.
-        present = waiting(self._directory)
+        waiting = Waiting(self._directory)
         with self._writer.snapshot() as base:
-            generation, applied = base.generation, Applied.of(base.manifest)
-            end = max([base.manifest.next_sequence, *(sequence + 1 for sequence in present)])
-        unapplied = [sequence for sequence in present if sequence not in applied]
-        self._expired = self._left_behind(unapplied)
-        gaps = applied.missing(end, MAX_CLOSED + len(unapplied))
-        self._closed = [s for s in sorted({*gaps}.difference(present)) if self._claim(s)]
+            self._generation, applied = base.generation, Applied.of(base.manifest)
+            end = max(base.manifest.next_sequence, waiting.next_sequence)
+        window = applied.missing(end, WINDOW)
+        present = {*waiting.between(window[0], window[-1])} if window else set()
+        self._gaps = [sequence for sequence in window if sequence not in present]
+        self._expired = self._left_behind(s for s in window if s in present)
+
+    def settle(self) -> SweepReport:
+        """Apply what was found, under the writer's lock."""
+        self._closed = [sequence for sequence in self._gaps if self._claim(sequence)]
         committed = self._commit()
         return SweepReport(
-            generation if committed is None else committed.generation,
+            self._generation if committed is None else committed.generation,
             committed is not None,
             tuple(self._closed),
             tuple(self._expired),

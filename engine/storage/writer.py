@@ -191,7 +191,7 @@ class Writer(Closing):
         with self.lock:
             self._require_open()
             self._staging.take(segments)
-            change = self._apply(segments, make)
+        change = self._apply(segments, make)
         if change.result.generation % COLLECT_EVERY == 0:
             self.tidy()
         return change.result
@@ -199,19 +199,29 @@ class Writer(Closing):
     def _apply(self, segments: list[StagedSegment], make: Callable[[], Change]) -> Change:
         """Commit segments that were taken; their files go unless a manifest may name them."""
         outcome = Outcome()
-        change: Change | None = None
+        staged = segments
         try:
-            change = made = make()
-            manifest = self._publish(lambda base: self._prepare(made, base), outcome)
+            # Looking through the inbox for it is not worth the lock.
+            change = make()
+            staged = change.staged
+            with self.lock:
+                self._publish_change(change, outcome)
         except BaseException:
             if not outcome.may_be_published:
-                self._staging.remove(segments if change is None else change.staged)
-            self.claims.abandon_all()
+                self._staging.remove(staged)
             raise
         finally:
-            self._staging.let_go(segments if change is None else change.staged)
-        self._finish(change, manifest)
+            self._staging.let_go(staged)
         return change
+
+    def _publish_change(self, change: Change, outcome: Outcome) -> None:
+        self._require_open()
+        try:
+            manifest = self._publish(lambda base: self._prepare(change, base), outcome)
+        except BaseException:
+            self.claims.abandon_all()
+            raise
+        self._finish(change, manifest)
 
     def _prepare(self, change: Change, base: Snapshot) -> Prepared | None:
         """Make sure that the segments can be named, and compressed so that they can be read."""

@@ -1,11 +1,10 @@
 """Races over sequences, played out by hooks in the directory: the last submission wins."""
 
 import pytest
-from hooked import applied, deliver, now, submit, upsert
+from hooked import applied, deliver, now, submit, upsert, waiting
 from storage_tools import Killed, add, document
 
 from weft.engine.errors import DuplicateDocumentError
-from weft.engine.storage.claims import waiting
 from weft.engine.storage.collection import collect
 from weft.engine.storage.layout import submission_name
 from weft.engine.storage.reader import Reader

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from hooked import applied, deliver, now, stage, submit, tombstone_ids, upsert
+from hooked import applied, deliver, now, stage, submit, tombstone_ids, upsert, waiting
 from storage_tools import document, make_batch
 
 from weft.engine.errors import CommitConflictError, DuplicateDocumentError, InvalidParameterError
 from weft.engine.storage import sequences
 from weft.engine.storage.check import check
-from weft.engine.storage.claims import waiting
 from weft.engine.storage.compaction import compact
 from weft.engine.storage.repair import repair
 

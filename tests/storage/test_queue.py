@@ -8,11 +8,11 @@ import tempfile
 
 import numpy as np
 from campaigns import FULL
+from hooked import waiting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from storage_tools import contents, document, make_batch, new_index
 
-from weft.engine.storage.claims import waiting
 from weft.engine.storage.compaction import compact
 from weft.engine.storage.layout import submission_name
 from weft.engine.storage.sequences import Applied

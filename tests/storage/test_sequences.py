@@ -5,12 +5,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hooked import waiting
 from hypothesis import given
 from hypothesis import strategies as st
 from storage_tools import add, documents, new_index
 
 from weft.engine.errors import CommitConflictError, StorageError
-from weft.engine.storage.claims import Claims, claim, claim_age_seconds, take_sequence, waiting
+from weft.engine.storage.claims import Claims, claim, claim_age_seconds, take_sequence
 from weft.engine.storage.directory import LocalDirectory
 from weft.engine.storage.layout import new_identifier, submission_name, submission_sequence
 from weft.engine.storage.manifest import MAX_APPLIED_RANGES, IndexSettings, Manifest

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 from storage_tools import add, contents, document, make_batch
 
+from weft.engine.storage.claims import Waiting
 from weft.engine.storage.directory import LocalDirectory
 from weft.engine.storage.layout import submission_name
 from weft.engine.storage.reader import Reader
@@ -56,6 +57,11 @@ def applied(directory):
         manifest = snapshot.manifest
         assert manifest.next_sequence > Applied.of(manifest).highest
         return manifest.applied_floor, manifest.applied_above
+
+
+def waiting(directory):
+    """Sequences with a file in the inbox."""
+    return list(Waiting(directory))
 
 
 def tombstone_ids(directory):

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from weft.engine.storage.claims import take_sequence, waiting
+from weft.engine.storage.claims import Waiting, take_sequence
 from weft.engine.storage.layout import submission_name, temporary_name
 from weft.engine.storage.sequences import Applied
 from weft.engine.storage.writer import Writer
@@ -20,7 +20,7 @@ def submit(writer: Writer, content: bytes) -> int:
         with directory.create(temporary) as file:
             file.write_at(0, content)
         with writer.snapshot() as base:
-            lowest = max([base.manifest.next_sequence, *(n + 1 for n in waiting(directory))])
+            lowest = max(base.manifest.next_sequence, Waiting(directory).next_sequence)
         sequence = take_sequence(lowest, partial(directory.publish, temporary))
         directory.remove(temporary)
         with writer.snapshot() as base:
