@@ -20,7 +20,7 @@ from .directory import Directory, SyncFailedError
 from .files import discard_file
 from .generation import newest_generation, read_manifest
 from .layout import manifest_name, temporary_name
-from .manifest import Manifest
+from .manifest import MAX_MANIFEST_BYTES, Manifest
 from .reader import Reader, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -121,11 +121,16 @@ def publish(
 
     Raises:
         CommitUncertainError: the disk failed in a way that leaves the outcome open.
-        StorageError: the disk refused, and nothing was published.
+        StorageError: the disk refused, or the manifest is too long; nothing was published.
     """
-    temporary = temporary_name()
+    temporary, data = temporary_name(), successor.encode()
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise StorageError(
+            f"The manifest would have {len(data):,} bytes, and more than {MAX_MANIFEST_BYTES:,} "
+            "are not read; nothing was applied. Compact the index, then try again."
+        )
     with directory.create(temporary) as file:
-        file.write_at(0, successor.encode())
+        file.write_at(0, data)
     try:
         # A writer that slept may have been overtaken and collected, so that the name is free again.
         if base is not None and not directory.exists(manifest_name(base.generation)):

@@ -17,8 +17,8 @@ FORMAT_VERSION: Final = 1
 KNOWN_FEATURES: Final[frozenset[str]] = frozenset()
 """Features that a manifest may require of its reader."""
 
-MAX_MANIFEST_BYTES: Final = 64 * 2**20
-"""Longest manifest that is read."""
+MAX_MANIFEST_BYTES: Final = 16 * 2**20
+"""Longest manifest that is written and read: more than 30,000 segments."""
 
 MAX_SEGMENT_PASSAGES: Final = 2_000_000
 """Passages that compaction puts into one segment by default."""

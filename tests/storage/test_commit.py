@@ -11,12 +11,15 @@ from storage_tools import add, contents, document, documents, make_batch, new_in
 from weft.engine.errors import (
     CommitConflictError,
     CommitUncertainError,
+    CorruptIndexError,
     DuplicateDocumentError,
     StorageError,
     WriterClosedError,
 )
 from weft.engine.storage import commit as commits
+from weft.engine.storage import generation
 from weft.engine.storage.commit import Outcome, publish
+from weft.engine.storage.compaction import compact
 from weft.engine.storage.directory import LocalDirectory, SyncFailedError
 from weft.engine.storage.generation import read_manifest
 from weft.engine.storage.layout import generations, manifest_name, new_identifier
@@ -262,6 +265,30 @@ def test_one_writer_shared_by_threads(directory):
         for thread in threads:
             thread.join()
     assert ids(directory) == BEFORE | {f"{n}-{i}" for n in range(3) for i in range(5)}
+
+
+def test_a_manifest_that_nobody_would_read_is_not_written(directory, monkeypatch):
+    for module in (commits, generation):
+        monkeypatch.setattr(module, "MAX_MANIFEST_BYTES", 2500)
+    with Writer(directory) as writer:
+        number = 100
+        with pytest.raises(StorageError, match="Compact the index"):
+            for number in range(100, 200):
+                add(writer, [document(f"d{number}")])
+        with writer.snapshot() as snapshot:
+            committed = {f"d{n}" for n in range(100, number)}
+            assert set(contents(snapshot)) == BEFORE | committed and len(committed) > 2
+            assert len(directory.list("segments")) == len(snapshot.segments)
+        assert names(directory) == []
+        compact(writer)
+        add(writer, [document("d9")])
+    assert ids(directory) == BEFORE | committed | {"d9"}
+    path = directory.readable_path(manifest_name(2))
+    monkeypatch.setattr(generation, "MAX_MANIFEST_BYTES", path.stat().st_size)
+    assert read_manifest(directory, 2).generation == 2
+    monkeypatch.setattr(generation, "MAX_MANIFEST_BYTES", path.stat().st_size - 1)
+    with pytest.raises(CorruptIndexError, match="longer"):
+        read_manifest(directory, 2)
 
 
 def test_a_damaged_manifest_is_not_passed_over(directory):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from weft.engine.errors import CorruptIndexError, InvalidParameterError, UnsupportedFormatError
 from weft.engine.storage.manifest import (
+    MAX_MANIFEST_BYTES,
     CodecPrefix,
     CodecRef,
     FileRef,
@@ -64,6 +65,14 @@ def test_every_flipped_bit_is_found():
             bad[position] ^= 1 << bit
             with pytest.raises(CorruptIndexError, match="manifest"):
                 decode_manifest(bytes(bad), "manifest")
+
+
+def test_a_manifest_of_many_segments_can_be_read():
+    largest = SegmentRef(
+        ID, "coded", 2**31, 2**31, 2**40, 2**48, ID, 2**32 - 1, 0.1 + 0.2, 2**48, 2**48, FILE
+    )
+    manifest = replace(EMPTY, segments=(largest,) * 30_000)
+    assert len(manifest.encode()) < MAX_MANIFEST_BYTES == 2**24
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, 21, 22, 23, 100, -1])
