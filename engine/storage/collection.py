@@ -4,9 +4,9 @@ Manifests go first, in ascending order, so that a contiguous suffix remains and 
 slept notices (its base is gone). Pins are looked at again afterwards: a reader pins before it
 makes sure that its manifest is still there, so that one of the two sees the other.
 
-Files that were staged and never committed go only if a manifest was written after they were last
-renewed. A writer renews them after it has read the generation that it builds on; if it sleeps from
-then on, that manifest has taken the name that it wants, and it starts again by renewing them.
+Files that were staged and never committed are condemned first, and go once there is a newer
+generation than any writer can have built on that was about to name them; see `condemning`. How old
+they are only tells when to begin with that, so that a clock that steps removes nothing.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from itertools import pairwise
 from typing import Final
 
 from ..errors import CorruptIndexError, IndexNotFoundError
+from .condemning import condemn_folder, condemn_tombstones, lift_needless, sentenced
 from .directory import NAME, TEMPORARY, Directory
 from .files import own_names, remove_file, remove_folder
 from .generation import read_manifest
 from .layout import (
     CODECS,
-    CONDEMNED,
+    IDENTIFIER,
     INBOX,
     PINS,
     SEGMENTS,
     TOMBSTONES,
     generations,
+    is_mark,
     manifest_name,
     pinned_generation,
     submission_sequence,
@@ -76,7 +78,8 @@ def collect(
         superseded_seconds: a generation is kept this long after its successor appeared, for
             readers that cannot write pins; 0 where there are none.
         staged_seconds: files that no manifest names are kept this long after they were last
-            renewed, for writers that have staged them.
+            renewed, for writers that have staged them. From then on they are condemned, and the
+            next collection after a later commit removes them.
         pin_seconds: a pin that was not renewed for this long is left behind.
 
     Raises:
@@ -187,16 +190,20 @@ class _Collection:
 
     def _remove_unnamed(self, first: int) -> None:
         """Remove what only removed generations named, and what was staged long ago."""
+        newest = generations(self._directory)[-1]
+        # Read after the newest: what it names can be named no more, if it is not.
         named = self._all_named(first)
         if named is None:
             return
-        for name in self._candidates():
-            if name in named:
-                continue
-            if name in self._dead:
+        unnamed = [name for name in self._candidates() if name not in named]
+        for name in unnamed:
+            if name in self._dead or (_is_temporary(name) and self._is_left_behind(name)):
                 self._remove(name)
-            elif self._is_left_behind(name, itself=True):
-                self._remove_left_behind(name, first)
+        # The disk may have been full until now.
+        for name in unnamed:
+            if name not in self._dead and not _is_temporary(name):
+                self._remove_left_behind(name, newest)
+        lift_needless(self._directory, named)
 
     def _all_named(self, first: int) -> set[str] | None:
         """What the generations from `first` on name; None if one was collected just now."""
@@ -209,63 +216,65 @@ class _Collection:
             return None
 
     def _candidates(self) -> list[str]:
+        """What Weft has given a name and may have left behind."""
         folders = (SEGMENTS, CODECS, TOMBSTONES)
         names = [name for folder in folders for name in own_names(self._directory, folder)]
+        own = [name for name in names if IDENTIFIER.match(name.rpartition("/")[2])]
         temporary = [name for name in self._directory.list() if name.startswith(TEMPORARY)]
-        return names + [name for name in temporary if NAME.fullmatch(name)]
+        return own + [name for name in temporary if NAME.fullmatch(name)]
 
-    def _is_left_behind(self, name: str, *, itself: bool) -> bool:
+    def _is_left_behind(self, name: str, *, itself: bool = True) -> bool:
         """Whether it was not written or renewed for long, and a manifest was since then.
 
         Args:
             name: of a file or a folder.
-            itself: the time of a folder counts as well as those of the files in it.
+            itself: the times of a folder and of marks in it count as well.
         """
-        is_folder = _is_folder(name)
-        names = own_names(self._directory, name) if is_folder else []
-        names = [file for file in names if itself or not file.endswith(f"/{CONDEMNED}")]
-        names += [name] if itself or not is_folder else []
-        changed = [self._changed_seconds(file) for file in names]
-        last_seconds = max(changed, default=0.0)
-        is_old = self._now - last_seconds >= self._staged_seconds
-        return is_old and self._last_written_seconds() > last_seconds
-
-    def _changed_seconds(self, name: str) -> float:
-        """When a file was last changed; files that vanish meanwhile count as new."""
-        return self._now - self._age_seconds(name)
-
-    def _last_written_seconds(self) -> float:
-        """When the newest manifest was written; no other was written later."""
-        newest = manifest_name(generations(self._directory)[-1])
-        try:
-            return self._directory.status(newest).modified_seconds
-        except FileNotFoundError:
-            return 0.0
-
-    def _remove_left_behind(self, name: str, first: int) -> None:
-        """Condemn a folder, look again, and only then remove it; see `pins.keep`."""
+        names = [name] if itself or not _is_folder(name) else []
         if _is_folder(name):
-            self._condemn(name)
-        left_behind = self._is_left_behind(name, itself=False)
-        # Read last: the manifest that was written since then may be the one that names it.
-        named = self._all_named(first)
-        if left_behind and named is not None and name not in named:
-            self._remove(name)
-        elif _is_folder(name):
-            remove_file(self._directory, f"{name}/{CONDEMNED}")
+            inside = own_names(self._directory, name)
+            names += [file for file in inside if itself or not is_mark(file)]
+        last_seconds = max(map(self._modified_seconds, names), default=0.0)
+        is_old = self._now - last_seconds >= self._staged_seconds
+        newest = manifest_name(generations(self._directory)[-1])
+        return is_old and self._modified_seconds(newest, 0.0) > last_seconds
 
-    def _condemn(self, folder: str) -> None:
+    def _modified_seconds(self, name: str, gone: float | None = None) -> float:
+        """When a file was written or renewed; those that vanish meanwhile count as new."""
         try:
-            with self._directory.create(f"{folder}/{CONDEMNED}", durable=False):
-                pass
-        except FileExistsError:
-            logger.debug("%s was condemned before.", folder)
+            return self._directory.status(name).modified_seconds
+        except FileNotFoundError:
+            return self._now if gone is None else gone
+
+    def _remove_left_behind(self, name: str, newest: int) -> None:
+        """Condemn what was left behind, or remove what was condemned below the newest generation.
+
+        Args:
+            name: of what no manifest named that was read after the newest one.
+            newest: generation.
+        """
+        sentence = sentenced(self._directory, name)
+        if sentence is not None:
+            if sentence < newest:
+                # Or else power may take the newest manifest, and leave a writer its name.
+                self._directory.sync_folder()
+                self._remove(name)
+        elif not self._is_left_behind(name):
+            return
+        elif _is_folder(name):
+            condemn_folder(self._directory, name, lambda: self._is_left_behind(name, itself=False))
+        else:
+            condemn_tombstones(self._directory, name)
 
     def _remove(self, name: str) -> None:
         removed = remove_folder if _is_folder(name) else remove_file
         self._report.freed_bytes += removed(self._directory, name)
         if not self._directory.exists(name):
             self._report.removed.append(name)
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(TEMPORARY)
 
 
 def _is_folder(name: str) -> bool:

@@ -276,11 +276,13 @@ class LocalDirectory(Directory):
         name = f"{TEMPORARY}{uuid.uuid4().hex}"
         path = self._path(name)
         with _translated("create", path):
-            os.close(open_new(path))
-        try:
-            return self.status(name).changed_seconds
-        finally:
-            self.remove(name)
+            descriptor = open_new(path)
+            try:
+                return os.fstat(descriptor).st_ctime
+            finally:
+                os.close(descriptor)
+                # A collection that finds this process asleep may have been quicker.
+                Path(path).unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """See `Directory.remove`."""

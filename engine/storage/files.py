@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import StorageError
 from .checksums import checksum, read_verified
 from .directory import NAME, Directory
+from .layout import is_mark
 from .manifest import FileRef
 from .tensors import TensorWriter, read_header
 
@@ -61,7 +62,8 @@ def remove_folder(directory: Directory, folder: str) -> int:
     """
     freed_bytes = 0
     try:
-        for name in own_names(directory, folder):
+        # Marks last: a writer must not find what it staged, and no mark on it.
+        for name in sorted(own_names(directory, folder), key=is_mark):
             freed_bytes += remove_file(directory, name)
         directory.remove(folder)
     except FileNotFoundError:

@@ -22,13 +22,14 @@ PASSAGES_FILE: Final = "passages.sqlite"
 CHECKSUMS_FILE: Final = "checksums.safetensors"
 
 CONDEMNED: Final = "condemned"
-"""In a folder that no manifest names: it is about to be removed."""
+"""First letters of marks on what no manifest names and is about to be removed."""
 
 IDENTIFIER: Final = re.compile(r"[0-9a-f]{32}")
 """Ids of segments, codecs, tombstone files, commits and indexes."""
 
 _MANIFEST: Final = re.compile(r"manifest\.([0-9]{16})\.json")
 _PIN: Final = re.compile(r"([0-9]{16})\.[0-9a-f]{32}")
+_SENTENCE: Final = re.compile(CONDEMNED + r"\.([0-9]{16})\.([0-9a-f]{32})")
 _SUBMISSION: Final = re.compile(r"([0-9]{16})(\..+)?")
 
 
@@ -56,6 +57,17 @@ def pinned_generation(name: str) -> int | None:
     """The generation of a pin's name inside `pins/`; None for another file."""
     match = _PIN.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def is_mark(name: str) -> bool:
+    """Whether a name, with or without its folder, is that of a mark; see `condemning`."""
+    return name.rpartition("/")[2].startswith(CONDEMNED)
+
+
+def sentence_of(name: str) -> tuple[int, str] | None:
+    """Generation and id in the name of a sentence, without its folder; None for another file."""
+    match = _SENTENCE.fullmatch(name)
+    return (int(match[1]), match[2]) if match else None
 
 
 def submission_name(sequence: int) -> str:

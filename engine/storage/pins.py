@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from ..errors import StorageError
 from .directory import Directory
 from .files import discard_file
-from .layout import CONDEMNED, pin_name
+from .layout import is_mark, pin_name
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +66,11 @@ def renew(directory: Directory, name: str) -> bool:
 def keep(directory: Directory, name: str) -> bool:
     """Renew a file whose folder no manifest names yet, right before one may do so.
 
-    Collection first condemns such a folder and then looks at the file's time again; here it is the
-    other way round, so that one of the two sees the other.
+    Collection first marks such a folder and then looks at the file's time again; here it is the
+    other way round, so that one of the two sees the other. Any mark counts, whoever has made it.
 
     Returns:
-        False if the folder was collected, or is about to be.
+        False if the folder was collected, or may be about to be.
 
     Raises:
         StorageError: the disk refused.
@@ -79,9 +79,10 @@ def keep(directory: Directory, name: str) -> bool:
         directory.touch(name)
     except FileNotFoundError:
         return False
-    # The mark is the last to go of a condemned folder, so that the file may be gone without it.
-    condemned = f"{name.rpartition('/')[0]}/{CONDEMNED}"
-    return not directory.exists(condemned) and directory.exists(name)
+    if any(is_mark(entry) for entry in directory.list(name.rpartition("/")[0])):
+        return False
+    # Marks are the last to go of a folder, so that the file may be gone without them.
+    return directory.exists(name)
 
 
 class Renewable(Protocol):

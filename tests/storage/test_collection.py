@@ -1,6 +1,7 @@
 """Collection removes what nobody needs, in ascending order, and nothing else."""
 
 import time
+from contextlib import contextmanager
 
 import pytest
 from storage_tools import add, contents, document, documents, make_batch, new_index
@@ -38,6 +39,14 @@ def commit_later(directory):
     time.sleep(0.02)
     with Writer(directory) as other:
         add(other, [document("later")], replace=True)
+
+
+def collect_all(directory):
+    """Twice with a commit between them: what was staged is condemned by the first one."""
+    grace = {"superseded_seconds": 0, "staged_seconds": 0, "pin_seconds": 0}
+    removed = collect(directory, **grace).removed
+    commit_later(directory)
+    return removed + collect(directory, **grace).removed
 
 
 def remaining(directory):
@@ -130,8 +139,10 @@ def test_staged_files_have_time(directory):
     assert directory.exists(orphan) and directory.exists("tmp.0123")
     commit_later(directory)
     collect(directory, superseded_seconds=0, staged_seconds=0)
-    assert not directory.exists(orphan) and not directory.exists("tmp.0123")
-    assert remaining(directory)["segments"] == 3
+    assert directory.exists(orphan) and not directory.exists("tmp.0123")
+    commit_later(directory)
+    collect(directory, superseded_seconds=0, staged_seconds=0)
+    assert all(is_named(directory, id) for id in directory.list("segments"))
 
 
 def test_staged_files_stay_until_a_manifest_was_written_after_them(directory):
@@ -160,7 +171,7 @@ def test_a_writer_that_sleeps_past_another_commit_loses_its_turn(directory):
         def sleep(self, source, name):
             patch.undo()
             commit_later(directory)
-            removed = collect(directory, superseded_seconds=0, staged_seconds=0).removed
+            removed = collect_all(directory)
             assert f"segments/{staged.id}" in removed and source in removed
             publish(self, source, name)
 
@@ -187,31 +198,74 @@ def test_a_writer_that_wakes_while_its_segment_is_condemned(directory, at):
                 outcome.append(str(error))
 
         class Interrupted(LocalDirectory):
+            @contextmanager
             def create(self, name, *, durable=True):
-                mine = name.endswith("/condemned")
+                mine = "/condemned." in name and not outcome
                 if mine and at == "before the mark":
                     wake()
-                context = super().create(name, durable=durable)
+                with super().create(name, durable=durable) as file:
+                    yield file
                 if mine and at == "after the mark":
-                    with context:
-                        pass
                     wake()
-                    raise FileExistsError(name)
-                return context
 
         # Old by the collection's clock: a renewal makes it new.
         age = time.time() - directory.status(staged.held_file).changed_seconds
         collect(Interrupted(directory.path), superseded_seconds=0, staged_seconds=age / 2)
+        marks = [n for n in directory.list(f"segments/{staged.id}") if n.startswith("condemned")]
+        assert marks == []
+    collect_all(directory)
     with Reader(directory) as reader, reader.snapshot() as snapshot:
         found = set(contents(snapshot))
         for view in snapshot.segments:
             view.files.verify()
     if at == "before the mark":
         assert outcome == [8] and "d50" in found
-        assert directory.list(f"segments/{staged.id}").count("condemned") == 0
     else:
         assert "collected" in outcome[0] and "d50" not in found
         assert staged.id not in directory.list("segments")
+
+
+def test_a_collection_withdraws_no_mark_of_another(directory):
+    """A writer wakes between their looks: one sees that it did, the other had looked before."""
+    theirs = f"condemned.{'7' * 32}"
+    with Writer(directory) as writer:
+        staged = writer.stage(make_batch(documents(2, first=50)))
+        commit_later(directory)
+        age = time.time() - directory.status(staged.held_file).changed_seconds
+
+        class Late(LocalDirectory):
+            @contextmanager
+            def create(self, name, *, durable=True):
+                with super().create(name, durable=durable) as file:
+                    yield file
+                if "/condemned" in name:
+                    (directory.path / "segments" / staged.id / theirs).touch()
+                    directory.touch(staged.held_file)
+
+        collect(Late(directory.path), superseded_seconds=0, staged_seconds=age / 2)
+        assert theirs in directory.list(f"segments/{staged.id}")
+        with pytest.raises(StorageError, match="collected"):
+            writer.commit(staged)
+
+
+def test_a_mark_of_a_dead_collection_keeps_nothing_for_ever(directory):
+    orphan = "segments/" + "0" * 32
+    for file in ("arrays.safetensors", f"condemned.{'7' * 32}"):
+        with directory.create(f"{orphan}/{file}") as written:
+            written.write_at(0, b"half a segment")
+    commit_later(directory)
+    assert orphan in collect_all(directory)
+
+
+def test_a_sentence_of_another_collection_counts_for_all(directory):
+    with Writer(directory) as writer:
+        staged = writer.stage(make_batch(documents(2, first=50)))
+        commit_later(directory)
+        collect(directory, superseded_seconds=0, staged_seconds=0)
+        assert directory.exists(f"segments/{staged.id}")
+        commit_later(directory)
+        collect(directory, superseded_seconds=0)
+        assert not directory.exists(f"segments/{staged.id}")
 
 
 def test_files_held_by_hand_are_renewed_before_they_are_named(directory):
@@ -285,8 +339,7 @@ def test_names_that_are_not_wefts(directory):
     assert all((directory.path / name).exists() for name in foreign)
     (directory.path / "segments" / dead[0] / ".nfs0002").unlink()
     commit_later(directory)
-    again = collect(directory, superseded_seconds=0, staged_seconds=0, pin_seconds=0)
-    assert f"segments/{dead[0]}" in again.removed
+    assert f"segments/{dead[0]}" in collect_all(directory)
 
 
 def is_named(directory, segment_id):
