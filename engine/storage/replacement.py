@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from .change import add_tombstones
 from .codec_store import discard_codec
 from .commit import Outcome, Prepared
@@ -28,7 +27,7 @@ from .tombstones import Tombstones
 from .writer import Writer
 
 
-class Replacement:
+class Replacement(Closing):
     """New segments for old ones, and perhaps a codec, to become visible in one commit.
 
     A context manager: files that were not committed are removed at its end.
@@ -51,15 +50,8 @@ class Replacement:
         self._partial: set[str] = set()
         self._outcome = Outcome()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the new files, and remove them unless they were committed."""
         for id in self._outputs():
             self.writer.let_go(segment_file(id, CHECKSUMS_FILE))
         for codec in self._new_codecs():
