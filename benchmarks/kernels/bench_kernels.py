@@ -8,13 +8,18 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weft import kernels
+
+Array = NDArray[Any]
 
 N_CENTROIDS, N_QUERIES, TOKENS_PER_PASSAGE, N_PASSAGES, BITS = 16384, 32, 80, 500, 4
 
@@ -40,83 +45,132 @@ def best_seconds(run: Callable[[], object], repeats: int = 7) -> float:
     return min(seconds)
 
 
-def make_cases(dim: int, threads: int) -> list[Case]:
-    """Every family on arrays of the size of a small collection."""
+@dataclass(frozen=True)
+class Data:
+    """Arrays of the size of a small collection, in each of their forms.
+
+    Args:
+        embeddings: float32 [N_PASSAGES * TOKENS_PER_PASSAGE, dim], unit rows.
+        centroids: float32 [N_CENTROIDS, dim].
+        query: float32 [N_QUERIES, dim].
+        offsets: int64 [N_PASSAGES + 1].
+        codes: uint16, the centroid number of each embedding.
+        cutoffs, weights: of the buckets, float32 [2^BITS - 1] and [2^BITS].
+        scores: float32 [N_CENTROIDS, N_QUERIES].
+    """
+
+    embeddings: Array
+    centroids: Array
+    query: Array
+    offsets: Array
+    codes: Array
+    cutoffs: Array
+    weights: Array
+    scores: Array
+
+    @property
+    def n_tokens(self) -> int:
+        """Embeddings."""
+        return len(self.embeddings)
+
+    @property
+    def per_token(self) -> int:
+        """Multiplications that score an embedding against the query."""
+        return int(self.query.size)
+
+    @property
+    def codebook(self) -> tuple[Array, tuple[float, float]]:
+        """Bucket weights and the range of inverse norms."""
+        return self.weights, (0.25, 2.0)
+
+
+def make_data(dim: int) -> Data:
+    """Random embeddings, some of which are centroids."""
     generator = np.random.default_rng(0)
     n = N_PASSAGES * TOKENS_PER_PASSAGE
     embeddings = generator.normal(size=(n, dim)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     centroids = generator.permutation(embeddings)[:N_CENTROIDS].copy()
-    query, halves, some = embeddings[:N_QUERIES].copy(), embeddings.astype("f2"), embeddings[:1000]
-    offsets = np.arange(0, n + 1, TOKENS_PER_PASSAGE)
-    pids = np.arange(N_PASSAGES, dtype=np.uint32)
     codes = generator.integers(0, N_CENTROIDS, n).astype(np.uint16)
     spread = embeddings[:2000] - centroids[codes[:2000]]
     levels = 1 << BITS
-    cutoffs = np.quantile(spread, np.arange(1, levels) / levels).astype(np.float32)
-    weights = np.quantile(spread, (np.arange(levels) + 0.5) / levels).astype(np.float32)
-    codebook = (weights, (0.25, 2.0))
-    scores = kernels.centroid_scores(centroids, query)
-    coded = kernels.compress(embeddings, centroids, codes, cutoffs, *codebook)
+    query = embeddings[:N_QUERIES].copy()
+    return Data(
+        embeddings=embeddings,
+        centroids=centroids,
+        query=query,
+        offsets=np.arange(0, n + 1, TOKENS_PER_PASSAGE),
+        codes=codes,
+        cutoffs=np.quantile(spread, np.arange(1, levels) / levels).astype(np.float32),
+        weights=np.quantile(spread, (np.arange(levels) + 0.5) / levels).astype(np.float32),
+        scores=kernels.centroid_scores(centroids, query),
+    )
+
+
+def centroid_cases(data: Data, threads: int) -> Iterator[Case]:
+    """The first stages of a search, on centroid scores."""
+    scores, centroids, query = data.scores, data.centroids, data.query
+    pids = np.arange(N_PASSAGES, dtype=np.uint32)
+    interaction = partial(
+        kernels.centroid_interaction, scores, data.codes, data.offsets, pids, threads=threads
+    )
     threshold = float(np.quantile(scores.max(axis=1), 0.5))
-    buffer = generator.integers(0, 256, 1 << 24).astype(np.uint8)
-    use = {"threads": threads}
-    per_token, k = N_QUERIES * dim, kernels
+    every = partial(kernels.centroid_scores, centroids, query, threads=threads)
+    yield Case("centroid_scores", every, N_CENTROIDS, "centroid", data.per_token)
+    best = partial(kernels.top_centroids, scores, 4)
+    yield Case("top_centroids 4", best, N_CENTROIDS, "centroid")
+    yield Case("centroid_interaction", interaction, data.n_tokens, "token")
+    pruned = partial(interaction, threshold=threshold)
+    yield Case("  pruned to half", pruned, data.n_tokens, "token")
+
+
+def maxsim_cases(data: Data, threads: int) -> Iterator[Case]:
+    """Exact scores, of each form that embeddings are kept in; and the choice of the best."""
+    query, offsets = data.query, data.offsets
+    for name in ("float32", "float16"):
+        rows = data.embeddings.astype(name)
+        run = partial(kernels.maxsim, query, rows, offsets, threads=threads)
+        yield Case(f"maxsim {name}", run, data.n_tokens, "token", data.per_token)
+    coded = compressed(data)
+    arrays = (query, data.scores, data.codes, *coded, *data.codebook, offsets)
+    run = partial(kernels.maxsim_residual, *arrays, threads=threads)
+    yield Case(f"maxsim_residual {BITS} bits", run, data.n_tokens, "token", data.per_token)
+    column = data.scores[:, 0].copy()
+    yield Case("topk 10", partial(kernels.topk, column, 10), N_CENTROIDS, "score")
+
+
+def codec_cases(data: Data, threads: int) -> Iterator[Case]:
+    """Compression, and the way back."""
+    some, centroids = data.embeddings[:1000], data.centroids
+    nearest = partial(kernels.assign, some, centroids, threads=threads)
+    yield Case("assign", nearest, len(some), "token", centroids.size)
+    run = partial(compressed, data, threads=threads)
+    yield Case(f"compress {BITS} bits", run, data.n_tokens, "token")
+    arrays = (data.codes, *compressed(data), centroids, *data.codebook)
+    back = partial(kernels.decompress, *arrays, threads=threads)
+    yield Case(f"decompress {BITS} bits", back, data.n_tokens, "token")
+
+
+def compressed(data: Data, *, threads: int = 0) -> tuple[Array, Array]:
+    """Residuals and inverse norms."""
+    arrays = (data.embeddings, data.centroids, data.codes, data.cutoffs)
+    return kernels.compress(*arrays, *data.codebook, threads=threads)
+
+
+def checksum_cases() -> Iterator[Case]:
+    """Checksums, of 16 MiB."""
+    buffer = np.random.default_rng(0).integers(0, 256, 1 << 24).astype(np.uint8)
+    yield Case("crc32c", partial(kernels.crc32c, buffer), buffer.size // 1024, "KiB")
+
+
+def make_cases(dim: int, threads: int) -> list[Case]:
+    """Every family on arrays of the size of a small collection."""
+    data = make_data(dim)
     return [
-        Case(
-            "centroid_scores",
-            lambda: k.centroid_scores(centroids, query, **use),
-            N_CENTROIDS,
-            "centroid",
-            per_token,
-        ),
-        Case("top_centroids 4", lambda: k.top_centroids(scores, 4), N_CENTROIDS, "centroid"),
-        Case(
-            "centroid_interaction",
-            lambda: k.centroid_interaction(scores, codes, offsets, pids, **use),
-            n,
-            "token",
-        ),
-        Case(
-            "  pruned to half",
-            lambda: k.centroid_interaction(
-                scores, codes, offsets, pids, threshold=threshold, **use
-            ),
-            n,
-            "token",
-        ),
-        Case(
-            "maxsim float32",
-            lambda: k.maxsim(query, embeddings, offsets, **use),
-            n,
-            "token",
-            per_token,
-        ),
-        Case(
-            "maxsim float16", lambda: k.maxsim(query, halves, offsets, **use), n, "token", per_token
-        ),
-        Case(
-            "maxsim_residual 4 bits",
-            lambda: k.maxsim_residual(query, scores, codes, *coded, *codebook, offsets, **use),
-            n,
-            "token",
-            per_token,
-        ),
-        Case("topk 10", lambda: k.topk(scores[:, 0].copy(), 10), N_CENTROIDS, "score"),
-        Case("assign", lambda: k.assign(some, centroids, **use), 1000, "token", N_CENTROIDS * dim),
-        Case(
-            "compress 4 bits",
-            lambda: k.compress(embeddings, centroids, codes, cutoffs, *codebook, **use),
-            n,
-            "token",
-        ),
-        Case(
-            "decompress 4 bits",
-            lambda: k.decompress(codes, *coded, centroids, *codebook, **use),
-            n,
-            "token",
-        ),
-        Case("crc32c", lambda: k.crc32c(buffer), buffer.size // 1024, "KiB"),
+        *centroid_cases(data, threads),
+        *maxsim_cases(data, threads),
+        *codec_cases(data, threads),
+        *checksum_cases(),
     ]
 
 
