@@ -1,15 +1,28 @@
-"""An index, and two writers of it: one that can be held up, and one that goes on meanwhile."""
+"""An index with a writer and a reader; and two writers, one of which can be held up."""
 
 import pytest
 from hooked import Hooked
 from storage_tools import new_index
 
+from weft.engine.storage.reader import Reader
 from weft.engine.storage.writer import Writer
 
 
 @pytest.fixture
 def directory(tmp_path):
     return new_index(tmp_path / "index")
+
+
+@pytest.fixture
+def writer(directory):
+    with Writer(directory) as writer:
+        yield writer
+
+
+@pytest.fixture
+def reader(directory):
+    with Reader(directory) as reader:
+        yield reader
 
 
 @pytest.fixture
@@ -26,5 +39,6 @@ def slow(hooked):
 
 @pytest.fixture
 def quick(directory):
+    """The one that goes on meanwhile."""
     with Writer(directory) as writer:
         yield writer

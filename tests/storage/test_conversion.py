@@ -55,11 +55,17 @@ def meanwhile(monkeypatch, action):
     monkeypatch.setattr(Replacement, "commit", commit)
 
 
-@pytest.mark.parametrize("step_tokens", [700, 10**6])
-def test_what_others_change_meanwhile_is_kept(tmp_path, monkeypatch, step_tokens):
-    monkeypatch.setattr(conversion, "STEP_TOKENS", step_tokens)
+@pytest.fixture(params=[700, 10**6], ids=["parts", "whole"])
+def begun(tmp_path, monkeypatch, request):
+    """A second epoch, and segments of the first that are converted in parts or as a whole."""
+    monkeypatch.setattr(conversion, "STEP_TOKENS", request.param)
     directory, store = new_index(tmp_path / "index", bits=4), {}
     two_epochs(directory, store)
+    return directory, store
+
+
+def test_what_others_change_meanwhile_is_kept(begun, monkeypatch):
+    directory, store = begun
 
     def changes():
         with Writer(directory) as other:
@@ -79,11 +85,8 @@ def test_what_others_change_meanwhile_is_kept(tmp_path, monkeypatch, step_tokens
     assert epochs(directory) == [(2, 0)]
 
 
-@pytest.mark.parametrize("step_tokens", [700, 10**6])
-def test_two_that_convert_the_same_segment(tmp_path, monkeypatch, step_tokens):
-    monkeypatch.setattr(conversion, "STEP_TOKENS", step_tokens)
-    directory, store = new_index(tmp_path / "index", bits=4), {}
-    two_epochs(directory, store)
+def test_two_that_convert_the_same_segment(begun, monkeypatch):
+    directory, store = begun
 
     def rival():
         with Writer(directory) as other:

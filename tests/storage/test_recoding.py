@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from storage_tools import DIM, add, contents, document, documents, make_batch, new_index
+from storage_tools import DIM, add, contents, document, documents, make_batch
 
 from weft.engine.codec import train_codec
 from weft.engine.errors import StorageError
@@ -13,11 +13,6 @@ from weft.engine.storage.commit import Outcome, Prepared
 from weft.engine.storage.layout import new_identifier
 from weft.engine.storage.staging import Staging
 from weft.engine.storage.writer import Writer
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return new_index(tmp_path / "index")
 
 
 @pytest.fixture

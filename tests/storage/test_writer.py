@@ -22,23 +22,6 @@ from weft.engine.storage.reader import Reader
 from weft.engine.storage.writer import Writer
 
 
-@pytest.fixture
-def directory(tmp_path):
-    return new_index(tmp_path / "index")
-
-
-@pytest.fixture
-def writer(directory):
-    with Writer(directory) as writer:
-        yield writer
-
-
-@pytest.fixture
-def reader(directory):
-    with Reader(directory) as reader:
-        yield reader
-
-
 def files(directory):
     names = [str(p.relative_to(directory.path)) for p in directory.path.rglob("*") if p.is_file()]
     return sorted((n for n in names if not n.startswith("pins/")), key=lambda n: ("inbox" in n, n))
