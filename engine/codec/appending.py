@@ -93,6 +93,7 @@ def _joined(codec: Codec, centroids: FloatArray, seed: int, threads: int) -> Cod
             np.concatenate([codec.cells.centroids, added.centroids]),
             np.concatenate([codec.cells.offsets, added.offsets[1:] + codec.n_centroids]),
         )
-    # Without cells the search stays exhaustive: cutting cells would renumber the centroids.
+    # Without cells the search stays exhaustive: cutting cells would renumber the centroids, and
+    # maintenance appends to a codec of EXHAUSTIVE_BELOW only until it has four times as many.
     joined = np.concatenate([codec.centroids, centroids])
     return replace(codec, centroids=joined, cells=cells)
