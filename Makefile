@@ -9,6 +9,7 @@ FUZZ_VENV ?= .venv-fuzz
 FUZZ_BIN := $(FUZZ_VENV)/bin
 FUZZ_SECONDS ?= 600
 SMOKE_SECONDS ?= 30
+INPUT_SECONDS ?= 10
 HARNESSES ?=
 
 .DEFAULT_GOAL := help
@@ -58,6 +59,7 @@ build/%/.stamp: $(FUZZ_VENV)/.stamp
 
 fuzz: build/asan/.stamp ## fuzz every reader of foreign bytes, FUZZ_SECONDS (600) for each
 	$(FUZZ_BIN)/python tests/fuzz/campaign.py --seconds $(FUZZ_SECONDS) \
+	  --input-seconds $(INPUT_SECONDS) \
 	  --kernels build/asan/kernels/_core.*.so $(HARNESSES)
 
 fuzz-smoke: ## the same for SMOKE_SECONDS (30) each

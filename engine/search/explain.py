@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder.base import Token
-from ..errors import DimensionMismatchError, InvalidEmbeddingError
+from ..errors import CorruptIndexError, DimensionMismatchError, InvalidEmbeddingError
 
 FloatArray = NDArray[np.float32]
 
@@ -66,6 +66,7 @@ def explain(
     Raises:
         InvalidEmbeddingError: tokens and vectors differ in number, or the passage has none.
         DimensionMismatchError: query and passage have different dim.
+        CorruptIndexError: a score is not finite, which unit vectors cannot give.
 
     Source: Khattab and Zaharia 2020 (ColBERT), section 3.3 (MaxSim).
     """
@@ -77,6 +78,10 @@ def explain(
             "use the encoder that made the index."
         )
     similarity = query.astype(np.float32) @ passage.astype(np.float32).T
+    if not np.isfinite(similarity).all():
+        raise CorruptIndexError(
+            "A passage's vectors are too long to be scored: restore the index from a copy."
+        )
     met = similarity.argmax(axis=1)
     matches = tuple(
         _match(token, passage_tokens[column], float(similarity[row, column]))

@@ -25,7 +25,7 @@ sys.path.insert(0, str(HERE.parent / "support"))
 from harnesses import HARNESSES, make  # noqa: E402
 
 INPUT_SECONDS = 10
-"""Sanitizers make everything several times slower, and the machine may be shared."""
+"""Sanitizers make everything several times slower; a busy machine needs `--input-seconds`."""
 MEMORY_MIB = 2048
 # PyTorch and its thread pools alone take half of that under AddressSanitizer.
 LARGEST_ALLOCATION_MIB = 768
@@ -66,7 +66,7 @@ class Outcome:
         )
 
 
-def fuzz(name: str, seconds: int, kernels: Path | None, output: Path) -> Outcome:
+def fuzz(name: str, seconds: int, kernels: Path | None, output: Path, input_seconds: int) -> Outcome:
     """Fuzz one harness in a process of its own."""
     folder = output / name
     corpus = folder / "corpus"
@@ -79,7 +79,8 @@ def fuzz(name: str, seconds: int, kernels: Path | None, output: Path) -> Outcome
         str(HERE / "target.py"),
         name,
         f"-max_total_time={seconds}",
-        f"-timeout={INPUT_SECONDS}",
+        f"-timeout={input_seconds}",
+        f"-report_slow_units={input_seconds}",
         f"-rss_limit_mb={MEMORY_MIB}",
         "-max_len=256",
         "-print_final_stats=1",
@@ -113,6 +114,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("harnesses", nargs="*", help="all where none is named")
     parser.add_argument("--seconds", type=int, default=30, help="for each harness")
+    parser.add_argument("--input-seconds", type=int, default=INPUT_SECONDS, help="for one input")
     parser.add_argument("--kernels", type=Path, help="the sanitized module _core.*.so")
     parser.add_argument("--output", type=Path, default=Path("build/fuzz"))
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
@@ -123,7 +125,7 @@ def main() -> int:
     failed = False
     with ThreadPoolExecutor(given.jobs) as pool:
         for outcome in pool.map(
-            lambda name: fuzz(name, given.seconds, given.kernels, given.output),
+            lambda name: fuzz(name, given.seconds, given.kernels, given.output, given.input_seconds),
             given.harnesses or list(HARNESSES),
         ):
             failed |= outcome.failed

@@ -109,6 +109,14 @@ def test_infinite_embeddings_that_make_a_score_nan(tmp_path, flat_files):
         index.search(query)
 
 
+def test_vectors_so_long_that_a_contribution_is_infinite(tmp_path, flat_files):
+    name = arrays_with(flat_files, "embeddings")
+    index = opened(tmp_path, flat_files, name, set_all("embeddings", np.inf))
+    query = np.array([[1.0] * DIM, [-1.0] * DIM], dtype=np.float32)
+    with index, pytest.raises(CorruptIndexError, match="restore"):
+        index.explain(query, "d1")
+
+
 @pytest.mark.parametrize("value", [3e38, 1e19])
 def test_queries_so_long_that_scores_leave_float32(tmp_path, value):
     index = weft.Index.create(tmp_path / "index", dim=DIM)

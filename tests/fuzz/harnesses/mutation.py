@@ -33,6 +33,9 @@ RAW: Final = (
 MAX_NODES: Final = 5000
 """Values in an edited JSON value: edits of edits would grow without bound."""
 
+MAX_TEXT: Final = 1 << 24
+"""Characters of JSON beyond which stand-ins stay as they are."""
+
 MAX_ARRAY_BYTES: Final = 1 << 20
 """Arrays beyond this are not repeated any more."""
 
@@ -138,7 +141,9 @@ def json_bytes(value: Any) -> bytes:
     """JSON with the stand-ins of `RAW` filled in."""
     text = json.dumps(value, separators=(",", ":"))
     for number, raw in enumerate(RAW):
-        text = text.replace(f'"@raw{number}@"', raw)
+        mark = f'"@raw{number}@"'
+        if len(text) + text.count(mark) * len(raw) <= MAX_TEXT:
+            text = text.replace(mark, raw)
     return text.encode("ascii")
 
 
