@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from ..errors import CorruptIndexError, IndexNotFoundError
-from .condemning import condemn_folder, condemn_tombstones, lift_needless, sentenced
+from ..errors import CorruptIndexError, IndexNotFoundError, StorageError
+from .condemning import NO_ROOM, condemn_folder, condemn_tombstones, lift_needless, sentenced
 from .directory import NAME, TEMPORARY, Directory
 from .files import own_names, remove_file, remove_folder
 from .generation import read_manifest
@@ -104,7 +104,7 @@ class _Collection:
         self._superseded_seconds = superseded_seconds
         self._staged_seconds = staged_seconds
         self._pin_seconds = pin_seconds
-        self._now = directory.clock_seconds()
+        self._now = _clock_seconds(directory)
         self._dead: set[str] = set()
 
     def run(self) -> CollectionReport:
@@ -271,6 +271,17 @@ class _Collection:
         self._report.freed_bytes += removed(self._directory, name)
         if not self._directory.exists(name):
             self._report.removed.append(name)
+
+
+def _clock_seconds(directory: Directory) -> float:
+    """Now; on a full disk, where no file can be made to tell, by the time of a folder."""
+    try:
+        return directory.clock_seconds()
+    except StorageError as error:
+        if error.errno not in NO_ROOM or not directory.exists(PINS):
+            raise
+    directory.touch(PINS)
+    return directory.status(PINS).changed_seconds
 
 
 def _is_temporary(name: str) -> bool:

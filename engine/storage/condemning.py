@@ -97,14 +97,30 @@ def lift_needless(directory: Directory, named: Iterable[str]) -> None:
 def _place(directory: Directory, mark: str, name: str) -> bool:
     """Put a mark on something; False where there is no room for it, or no folder."""
     try:
-        with directory.create(mark, durable=False):
-            return True
+        try:
+            with directory.create(mark, durable=False):
+                return True
+        except StorageError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return _place_as_link(directory, mark, name)
     except FileExistsError:
         return True
     except FileNotFoundError:
         return False
     except StorageError as error:
-        if error.errno not in (*NO_ROOM, errno.ENOTDIR):
+        if error.errno not in NO_ROOM | {errno.ENOTDIR}:
             raise
         logger.warning("%s stays for now: %s", name, error)
         return False
+
+
+def _place_as_link(directory: Directory, mark: str, name: str) -> bool:
+    """On a full disk a file gets the mark as a second name, which needs no file of its own.
+
+    What is condemned there goes behind a later commit as elsewhere, for which the rest of the
+    collection has made room: nothing else would tell that its writer has lost.
+    """
+    files = own_names(directory, name) or [name]
+    directory.publish(files[0], mark)
+    return True

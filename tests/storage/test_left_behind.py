@@ -1,5 +1,6 @@
 """What was staged and never named is removed, whatever clocks, disks and other collections do."""
 
+import errno
 import os
 import time
 
@@ -7,11 +8,11 @@ import pytest
 from storage_tools import add, contents, document, documents, make_batch, new_index
 from turns import StepwiseDirectory, interleave
 
-from weft.engine.errors import WeftError
+from weft.engine.errors import StorageError, WeftError
 from weft.engine.storage.check import check
 from weft.engine.storage.collection import collect
 from weft.engine.storage.directory import LocalDirectory
-from weft.engine.storage.layout import manifest_name
+from weft.engine.storage.layout import generations, manifest_name
 from weft.engine.storage.reader import Reader
 from weft.engine.storage.writer import Writer
 
@@ -103,6 +104,35 @@ def test_a_tombstone_file_that_nobody_named(directory):
     commit(directory)
     assert orphan in collect(directory, superseded_seconds=0).removed
     assert not [name for name in directory.list("tombstones") if "condemned" in name]
+
+
+class FullDirectory(LocalDirectory):
+    """No file can be made."""
+
+    def create(self, name, *, durable=True):
+        raise StorageError(errno.ENOSPC, "cannot create (No space left on device)", name)
+
+    def clock_seconds(self):
+        raise StorageError(errno.ENOSPC, "cannot create (No space left on device)", "tmp.0")
+
+
+def test_a_full_disk_is_freed_of_generations(directory):
+    report = collect(FullDirectory(directory.path), superseded_seconds=0)
+    assert generations(directory) == [4] and report.freed_bytes > 0
+
+
+@pytest.mark.parametrize("file", ["segments/{}/arrays.safetensors", "tombstones/{}.safetensors"])
+def test_a_full_disk_is_freed_of_what_was_left_behind(directory, file):
+    name = file.format("0" * 32)
+    with directory.create(name) as written:
+        written.write_at(0, b"half of it")
+    commit(directory)
+    full = FullDirectory(directory.path, durable=False)
+    collect(full, **AT_ONCE)
+    commit(directory)
+    collect(full, **AT_ONCE)
+    assert not directory.exists(name)
+    assert check(directory).ok
 
 
 def test_a_plain_file_where_a_folder_belongs(directory):
