@@ -66,7 +66,9 @@ class Outcome:
         )
 
 
-def fuzz(name: str, seconds: int, kernels: Path | None, output: Path, input_seconds: int) -> Outcome:
+def fuzz(
+    name: str, seconds: int, kernels: Path | None, output: Path, input_seconds: int
+) -> Outcome:
     """Fuzz one harness in a process of its own."""
     folder = output / name
     corpus = folder / "corpus"
@@ -125,7 +127,9 @@ def main() -> int:
     failed = False
     with ThreadPoolExecutor(given.jobs) as pool:
         for outcome in pool.map(
-            lambda name: fuzz(name, given.seconds, given.kernels, given.output, given.input_seconds),
+            lambda name: fuzz(
+                name, given.seconds, given.kernels, given.output, given.input_seconds
+            ),
             given.harnesses or list(HARNESSES),
         ):
             failed |= outcome.failed

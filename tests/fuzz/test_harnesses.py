@@ -16,7 +16,7 @@ def test_a_short_run_finds_nothing(name):
     harness = make(name)
     logging.disable()
     try:
-        found = explore(harness, scripts(harness, 10 if name in SLOW else 100, seed=17))
+        found = explore(harness, scripts(harness, 4 if name in SLOW else 40, seed=17))
     finally:
         logging.disable(logging.NOTSET)
         harness.close()
