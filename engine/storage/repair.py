@@ -6,13 +6,13 @@ with the segments that need them. What the damage has made uncertain is told, ne
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from ..errors import CommitConflictError, CorruptIndexError, StorageError
 from .check import Inspection, inspect
+from .checking.blocks import is_media_error
 from .checking.report import RepairReport
 from .commit import Outcome, publish
 from .directory import Directory
@@ -23,10 +23,11 @@ from .manifest import Manifest
 from .reader import as_directory
 from .tombstones import Tombstones
 
-logger = logging.getLogger(__name__)
-
 MAX_ATTEMPTS: Final = 128
 """Times that the commit is prepared again after losing against other writers."""
+
+MAX_INSPECTIONS: Final = 4
+"""Times that an index is checked while others commit; then what was found is dropped as it is."""
 
 
 def repair(directory: Directory | str | Path) -> RepairReport:
@@ -38,6 +39,10 @@ def repair(directory: Directory | str | Path) -> RepairReport:
     tombstone files leave it too: what they had deleted may be found again, what they had replaced
     is told by the sequences. A damaged newest manifest is succeeded by the newest one that can be
     read; damaged manifests are removed, with those before them.
+
+    Where others have committed since the check, the index is checked again, since a writer that
+    had it open before may have replaced what was lost. Where they are quicker each time, what was
+    found is dropped from what they have left, and damage to that is for the next check to tell.
 
     Args:
         directory: of the index, or its path. Other writers may be at work.
@@ -53,23 +58,37 @@ def repair(directory: Directory | str | Path) -> RepairReport:
         CommitConflictError, CommitUncertainError: as of any commit.
     """
     place = as_directory(directory)
-    found = inspect(place)
-    if found.report.ok:
-        return RepairReport(found.report, False, found.manifest.generation)
-    return _Repair(place, found).run()
+    for n_left in reversed(range(MAX_INSPECTIONS)):
+        found = inspect(place)
+        if found.report.ok:
+            break
+        repaired = _Repair(place, found, may_inspect_again=n_left > 0).run()
+        if repaired is not None:
+            return repaired
+    return RepairReport(found.report, False, found.manifest.generation)
 
 
 class _Repair:
-    """One repair of what one inspection has found."""
+    """One repair of what one inspection has found.
 
-    def __init__(self, directory: Directory, found: Inspection) -> None:
+    Args:
+        directory: of the index.
+        found: by the inspection.
+        may_inspect_again: give up where another generation was committed since then.
+    """
+
+    def __init__(self, directory: Directory, found: Inspection, *, may_inspect_again: bool) -> None:
         self._directory = directory
         self._found = found
+        self._may_inspect_again = may_inspect_again
         self._dropped: tuple[str, ...] = ()
         self._codecs: tuple[str, ...] = ()
 
-    def run(self) -> RepairReport:
+    def run(self) -> RepairReport | None:
+        """Commit the repair; None if the index should be inspected again, and nothing was done."""
         committed = self._commit()
+        if committed is None:
+            return None
         removed = self._remove_manifests(committed)
         return RepairReport(
             self._found.report,
@@ -80,13 +99,17 @@ class _Repair:
             removed=removed,
         )
 
-    def _commit(self) -> Manifest:
-        """Publish the successor, on what other writers have committed meanwhile."""
+    def _commit(self) -> Manifest | None:
+        """Publish the successor of the newest generation; None if it is not the one inspected."""
         for _ in range(MAX_ATTEMPTS):
             number = newest_generation(self._directory)
             if number is None:
                 raise CorruptIndexError(f"{self._directory}: the index vanished during the repair.")
             base = self._base(number)
+            if base is None:
+                continue
+            if self._may_inspect_again and base.generation != self._found.manifest.generation:
+                return None
             successor, files = self._successor(base, number + 1)
             if successor is None:
                 return base
@@ -102,14 +125,23 @@ class _Repair:
             f"Other writers won {MAX_ATTEMPTS} times in a row; nothing was repaired. Try again."
         )
 
-    def _base(self, number: int) -> Manifest:
-        """The newest manifest, or the one that was checked if that cannot be read."""
+    def _base(self, number: int) -> Manifest | None:
+        """The newest manifest, or the one that was checked if the newest was found damaged.
+
+        What is refused in passing is not damage: a successor of an older generation would take
+        away what was acknowledged.
+
+        Returns:
+            None if the newest was collected just now, since there is a newer one.
+        """
         try:
             return read_manifest(self._directory, number)
-        except (CorruptIndexError, FileNotFoundError):
-            return self._found.manifest
-        except StorageError as error:
-            logger.warning("Generation %d cannot be read: %s", number, error)
+        except FileNotFoundError:
+            return None
+        except (CorruptIndexError, StorageError) as error:
+            is_damage = isinstance(error, CorruptIndexError) or is_media_error(error)
+            if not is_damage or number not in self._found.manifests.damaged:
+                raise
             return self._found.manifest
 
     def _successor(self, base: Manifest, generation: int) -> tuple[Manifest | None, list[str]]:
