@@ -193,7 +193,8 @@ class _Generation:
         return [ref for ref in self._manifest.tombstones if ref.id not in self._tombstones]
 
     def _tell_duplicate(self, sound: Sequence[SegmentCheck], duplicate: Duplicate) -> None:
-        segments = ", ".join(sound[place.segment].ref.id for place in duplicate.places)
+        ids = dict.fromkeys(sound[place.segment].ref.id for place in duplicate.places)
+        segments = ", ".join(ids)
         self._findings.add(
             manifest_name(self._manifest.generation),
             f"document {duplicate.id!r} is alive more than once, in {segments}",

@@ -34,13 +34,13 @@ class Duplicate:
 
 
 def duplicates(tables: Sequence[tuple[IdTable, Alive]]) -> Iterator[Duplicate]:
-    """Documents that are alive in several of the segments.
+    """Documents that are alive more than once, in one of the segments or in several.
 
     Args:
         tables: the id table of each segment, and bool [n_documents] which of its documents are
             alive; None for all.
     """
-    if len(tables) < 2:
+    if not tables:
         return
     total = sum(len(table) for table, _ in tables)
     n_ranges = max(1, -(-total // IDS_AT_A_TIME))

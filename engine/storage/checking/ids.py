@@ -15,7 +15,10 @@ CHUNK_IDS: Final = 1 << 16
 
 
 def id_problems(table: IdTable) -> Iterator[str]:
-    """What is wrong with an id table whose tensors fit together, in words."""
+    """What is wrong with an id table whose tensors fit together, in words.
+
+    An id that stands twice is no damage of the table: see `duplicates`.
+    """
     hashes = np.empty(len(table), dtype=np.uint64)
     for first in range(0, len(table), CHUNK_IDS):
         ids = [table.encoded(docno) for docno in range(first, min(first + CHUNK_IDS, len(table)))]
@@ -45,14 +48,3 @@ def _order_problems(table: IdTable, hashes: U64) -> Iterator[str]:
         yield "id_docnos do not name each document once"
     elif not np.array_equal(hashes[table.docnos], table.hashes):
         yield "id_hashes are not the hashes of the ids"
-    else:
-        yield from _repeated(table)
-
-
-def _repeated(table: IdTable) -> Iterator[str]:
-    """Equal ids have equal hashes, which stand next to each other."""
-    for at in np.flatnonzero(table.hashes[1:] == table.hashes[:-1]).tolist():
-        first, second = table.docnos[at : at + 2].tolist()
-        if table.encoded(first) == table.encoded(second):
-            yield f"the id {table.encoded(first)!r} stands twice"
-            return
