@@ -25,14 +25,32 @@ def write_tensors(directory: Directory, name: str, tensors: Mapping[str, NDArray
 
     Returns:
         Its length and checksum, for the manifest.
+
+    Raises:
+        StorageError: the disk refused, or the file was collected meanwhile.
     """
     with directory.create(name) as file:
         writer = TensorWriter(file)
         for key, tensor in tensors.items():
             writer.put(key, tensor)
         writer.finish()
-    data = directory.read(name)
+    try:
+        data = directory.read(name)
+    except FileNotFoundError as error:
+        raise collected(name) from error
     return FileRef(len(data), checksum(data))
+
+
+def collected(name: str) -> StorageError:
+    """The error of a process that had stopped while it wrote: its file was taken for left behind.
+
+    Args:
+        name: of a file or folder that no manifest names yet.
+    """
+    return StorageError(
+        f"{name} was collected, since it had neither been committed nor renewed for too long; "
+        "nothing was applied. Start again: add the documents once more."
+    )
 
 
 def read_tensors(directory: Directory, name: str, ref: FileRef) -> dict[str, NDArray[Any]]:

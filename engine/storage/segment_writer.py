@@ -14,7 +14,7 @@ from ..codec import Codec
 from ..documents import Document
 from .checksums import file_checksums
 from .directory import Directory, NewFile
-from .files import discard_folder, write_tensors
+from .files import collected, discard_folder, write_tensors
 from .identifiers import id_tensors
 from .inverted_lists import InvertedLists
 from .layout import (
@@ -216,9 +216,10 @@ def new_segment(
         threads: for compression; 0 is all cores.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the disk refused, or the files were collected meanwhile.
     """
     segment_id = new_identifier()
+    folder = f"{SEGMENTS}/{segment_id}"
     try:
         with (
             directory.create(segment_file(segment_id, ARRAYS_FILE)) as file,
@@ -229,11 +230,14 @@ def new_segment(
             yield writer
             writer.finish_content()
         checksums = _write_checksums(directory, segment_id)
-        directory.sync_folder(f"{SEGMENTS}/{segment_id}")
+        directory.sync_folder(folder)
         directory.sync_folder(SEGMENTS)
         writer.ref = writer.describe(directory, segment_id, checksums)
+    except FileNotFoundError as error:
+        discard_folder(directory, folder)
+        raise collected(folder) from error
     except BaseException:
-        discard_folder(directory, f"{SEGMENTS}/{segment_id}")
+        discard_folder(directory, folder)
         raise
 
 

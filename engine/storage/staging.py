@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InvalidParameterError, StorageError
+from ..errors import InvalidParameterError
 from .batch import EncodedBatch
-from .files import discard_folder
+from .files import collected, discard_folder
 from .layout import CHECKSUMS_FILE, SEGMENTS, segment_file
 from .manifest import Manifest, SegmentRef
 from .pins import keep
@@ -151,10 +151,7 @@ class Staging:
             StorageError: it was, or is about to be.
         """
         if not keep(self._directory, segment.held_file):
-            raise StorageError(
-                f"Segment {segment.id} was collected, since it had not been committed for too "
-                "long; nothing was applied. Add the documents again."
-            )
+            raise collected(f"{SEGMENTS}/{segment.id}")
 
     def compressed_again(self, segment: StagedSegment, live: LiveCodec | None) -> StagedSegment:
         """A segment of the same documents, made with the codec that is live now."""

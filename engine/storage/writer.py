@@ -16,7 +16,6 @@ from ..errors import (
     CommitUncertainError,
     DimensionMismatchError,
     InvalidParameterError,
-    StorageError,
     WeftError,
     WriterClosedError,
 )
@@ -27,6 +26,7 @@ from .collection import CollectionReport, collect
 from .commit import Outcome, Prepare, Prepared, commit
 from .directory import Directory, SyncFailedError
 from .embedded_change import EmbeddedChange
+from .files import collected
 from .forks import tell_after_fork
 from .manifest import Manifest
 from .pins import keep
@@ -97,7 +97,8 @@ class Writer(Closing):
             DimensionMismatchError: the batch has another dim than the index.
             InvalidDocumentError: text or metadata that cannot be stored.
             InvalidParameterError: sequences that are not one per document, or out of range.
-            StorageError: the disk refused; nothing is left behind.
+            StorageError: the disk refused, or the files were collected since this process had
+                stopped for too long; nothing is left behind.
             WriterClosedError: the writer was closed.
         """
         self._require_open()
@@ -251,7 +252,7 @@ class Writer(Closing):
             for name in list(self._held):
                 # What another thread has let go of meanwhile, it may have removed.
                 if not keep(self.directory, name) and name in self._held:
-                    raise StorageError(f"{name} was collected; nothing was applied. Try again.")
+                    raise collected(name)
             return prepare(base)
 
         return self._publish(prepare_held, outcome)

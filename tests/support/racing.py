@@ -207,7 +207,7 @@ def _acknowledged(
         generation = act()
     except CommitUncertainError as error:
         log.write(say="uncertain", linked=directory.linked, error=str(error))
-    except (StorageError, SnapshotClosedError, FileNotFoundError) as error:
+    except (StorageError, SnapshotClosedError) as error:
         log.write(say="failed", linked=directory.linked, error=repr(error))
         return False
     else:
