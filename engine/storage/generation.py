@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ from .manifest_decoding import decode_manifest
 from .segment import SegmentView
 from .segment_files import SegmentFiles
 from .tombstones import Tombstones, alive_documents, read_tombstones
+
+MAX_ATTEMPTS: Final = 20
+"""Newest manifests that may be collected under a look at them before it gives up."""
 
 
 def read_manifest(directory: Directory, generation: int) -> Manifest:
@@ -44,6 +49,22 @@ def newest_generation(directory: Directory) -> int | None:
     """The highest generation whose manifest is there."""
     found = generations(directory)
     return found[-1] if found else None
+
+
+def newest_names(directory: Directory, segment_id: str) -> bool:
+    """Whether the newest generation names a segment; so it counts where none can be read."""
+    for _ in range(MAX_ATTEMPTS):
+        newest = newest_generation(directory)
+        if newest is None:
+            return True
+        try:
+            manifest = read_manifest(directory, newest)
+        except FileNotFoundError:
+            continue
+        except CorruptIndexError:
+            return True
+        return any(ref.id == segment_id for ref in manifest.segments)
+    return True
 
 
 @dataclass(slots=True)
@@ -118,6 +139,7 @@ class SegmentPool:
                 bits=manifest.settings.bits if read_with is None else read_with.bits,
                 mmap=self._mmap,
                 connections=self.connections,
+                is_named=partial(newest_names, self._directory, ref.id),
             )
             shared = self._segments[ref.id] = _Shared(files, 0)
         shared.users += 1

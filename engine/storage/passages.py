@@ -45,7 +45,8 @@ class PassageStore:
         directory: of the index.
         file: the SQLite file.
         ids: makes the segment's id table, checked.
-        verify: checks the SQLite file, raising `CorruptIndexError`.
+        verify: checks the SQLite file, raising `CorruptIndexError`, or `SnapshotClosedError` where
+            it was collected.
         connections: shared by all segments of a reader.
     """
 
@@ -195,7 +196,8 @@ class PassageStore:
             raise translated(error, self._name) from error
 
     def _connect(self) -> sqlite3.Connection:
-        if not self._verified:
+        # SQLite does not tell a file that was collected from one that it may not open.
+        if not self._verified or not self._directory.exists(self._name):
             self._verify()
             self._verified = True
         path = self._directory.readable_path(self._name)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CorruptIndexError
+from ..errors import CorruptIndexError, SnapshotClosedError
 from .checksums import CheckedFile, require_length, verify_file
 from .connections import Connections
 from .directory import Directory
@@ -41,6 +41,8 @@ class SegmentFiles:
         bits: residual bits of its codec; not used for flat segments.
         mmap: map the arrays; False reads them into memory.
         connections: to SQLite files, shared by the segments of a reader.
+        is_named: whether the newest generation still names the segment, asked where a file that is
+            opened later is missing. Without it the segment counts as named.
 
     Raises:
         CorruptIndexError: a file is missing, damaged or not of the structure.
@@ -55,8 +57,10 @@ class SegmentFiles:
         bits: int,
         mmap: bool = True,
         connections: Connections | None = None,
+        is_named: Callable[[], bool] = lambda: True,
     ) -> None:
         self.ref = ref
+        self._is_named = is_named
         self.dim = dim
         self._connections = Connections() if connections is None else connections
         self._bits = bits
@@ -175,10 +179,19 @@ class SegmentFiles:
             try:
                 verify_file(self._directory, name, size_bytes, checksums)
             except FileNotFoundError as error:
-                raise CorruptIndexError(f"{name} is missing: restore the index.") from error
+                raise self._missing(name) from error
 
         file = PassagesFile(name, size_bytes, self.ref.n_documents, self.ref.n_passages)
         return PassageStore(self._directory, file, self._id_table, verify, self._connections)
+
+    def _missing(self, name: str) -> CorruptIndexError | SnapshotClosedError:
+        """What it means that a file is not there, long after the segment was opened."""
+        if self._is_named():
+            return CorruptIndexError(f"{name} is missing: restore the index.")
+        return SnapshotClosedError(
+            f"{name} was collected, since the pin of this snapshot had not been renewed in time: "
+            "take a new snapshot, nothing is damaged."
+        )
 
     def _id_table(self) -> IdTable:
         documents = self.ref.n_documents

@@ -1,0 +1,69 @@
+"""A reader that was asleep for so long that its files were collected is told so."""
+
+import pytest
+from storage_tools import add, contents, document, documents, new_index
+
+import weft
+from weft.engine.errors import CorruptIndexError, SnapshotClosedError
+from weft.engine.storage.collection import collect
+from weft.engine.storage.compaction import compact
+from weft.engine.storage.reader import Reader
+from weft.engine.storage.writer import Writer
+
+
+@pytest.fixture
+def directory(tmp_path):
+    directory = new_index(tmp_path / "index")
+    with Writer(directory) as writer:
+        add(writer, documents(3))
+        add(writer, documents(3, first=3))
+    return directory
+
+
+def meanwhile(directory):
+    """Others merge and collect, and no pin is young enough for them."""
+    with Writer(directory) as writer:
+        compact(writer)
+    collect(directory, superseded_seconds=0, pin_seconds=0)
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+def test_a_snapshot_whose_files_are_gone(directory, read_before):
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        passages = snapshot.segments[0].passages
+        if read_before:
+            passages.document(0)
+            passages.rest()
+        meanwhile(directory)
+        with pytest.raises(SnapshotClosedError, match="take a new snapshot"):
+            passages.document(1)
+        with pytest.raises(SnapshotClosedError):
+            snapshot.segments[1].files.verify()
+        with reader.snapshot() as new:
+            assert set(contents(new)) == {f"d{n}" for n in range(6)}
+
+
+def test_in_the_facade(tmp_path):
+    path = tmp_path / "index"
+    directory = new_index(path)
+    with Writer(directory) as writer:
+        add(writer, documents(3))
+    with weft.Index.open(path) as index, index.snapshot() as view:
+        with Writer(directory) as writer:
+            add(writer, [document("d0", 1)], replace=True)
+        meanwhile(directory)
+        with pytest.raises(SnapshotClosedError):
+            view.get("d1")
+        assert index.get("d1") is not None
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+def test_a_file_that_is_lost_is_damage(directory, read_before):
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        passages = snapshot.segments[0].passages
+        if read_before:
+            passages.document(0)
+            passages.rest()
+        directory.readable_path(passages.name).unlink()
+        with pytest.raises(CorruptIndexError, match="missing: restore"):
+            passages.document(1)
