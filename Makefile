@@ -38,7 +38,7 @@ test: $(VENV)/.stamp-test ## run all tests
 
 crash: $(VENV)/.stamp-test ## all campaigns at full size: kills, power losses, failing calls (half an hour)
 	WEFT_CRASH=full $(BIN)/python -m pytest tests/crash tests/state tests/check/test_flips.py \
-		tests/storage/test_queue.py
+		tests/storage/test_queue.py tests/storage/test_history.py
 
 .SECONDARY: build/asan/.stamp build/tsan/.stamp
 build/asan/.stamp: SANITIZERS := address;undefined

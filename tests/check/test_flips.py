@@ -13,8 +13,8 @@ from scratch import scratch_folder
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 KINDS = ("flips", "lengths", "detected", "undetected", "refused", "equal", "wrong")
-STEP = size(149, 1)
-N_RANDOM = size(200, 10_000)
+STEP = size(397, 1)
+N_RANDOM = size(100, 10_000)
 
 
 @pytest.fixture

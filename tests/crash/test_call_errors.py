@@ -23,7 +23,7 @@ from weft.engine.errors import CommitUncertainError, StorageError
 from weft.engine.storage.layout import generations
 from weft.engine.storage.writer import Writer
 
-STRIDE = size(41, 1)
+STRIDE = size(61, 1)
 """Of so many failures one is tried; those of publishing always."""
 
 

@@ -17,8 +17,8 @@ from weft.engine.storage.layout import generations
 from weft.engine.storage.reader import Reader
 from weft.engine.storage.writer import Writer
 
-LOSSES = size(200, 20_000)
-LOSSES_PER_HISTORY = size(50, 100)
+LOSSES = size(120, 20_000)
+LOSSES_PER_HISTORY = size(30, 100)
 OPERATIONS_PER_HISTORY = 10
 
 
@@ -156,7 +156,7 @@ def test_a_process_that_dies_after_each_write(name):
         last = len(directory.disk)
     loss = PowerLoss(directory.disk)
     outcomes = set()
-    for moment in [*range(first, last, size(3, 1)), last]:
+    for moment in [*range(first, last, size(7, 1)), last]:
         left = SimulatedDirectory(loss.at(moment, KeepsAll()), shelf)
         found = held(left)
         assert found in (before, operation.after)

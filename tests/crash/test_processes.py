@@ -47,20 +47,20 @@ def run(library, folder, kind: str, number: int) -> dict[str, int]:
 
 
 def test_killed_after_each_system_call(library, folder):
-    counts = run(library, folder, "kill", size(29, 1))
+    counts = run(library, folder, "kill", size(61, 1))
     kinds = [(f"in {name}", count) for name, count in counts.items()]
     report("kill -9 after each system call", [("in all", sum(counts.values())), *kinds])
     assert min(counts.values()) > 0
 
 
 def test_each_system_call_fails_once(library, folder):
-    counts = run(library, folder, "fail", size(47, 1))
+    counts = run(library, folder, "fail", size(97, 1))
     kinds = [(f"in {name}", count) for name, count in counts.items()]
     report("system calls that failed", [("in all", sum(counts.values())), *kinds])
     assert min(counts.values()) > 0
 
 
 def test_killed_at_random_moments(library, folder):
-    counts = run(library, folder, "random", size(30, 1000))
+    counts = run(library, folder, "random", size(15, 1000))
     report("kill -9 at random moments", [(name, count) for name, count in counts.items()])
     assert counts["operations acknowledged"] > 0

@@ -104,21 +104,21 @@ def one_segment(writer, encode, pieces):
 
 
 PLACES = {
-    "front": [("f", 40), ("t", 100)],
-    "end": [("t", 100), ("f", 40)],
-    "midst": [("t", 50), ("f", 40), ("u", 50)],
-    "scattered": [(f"{name}{k}-", n) for k in range(20) for name, n in (("f", 2), ("t", 5))],
+    "front": [("f", 20), ("t", 50)],
+    "end": [("t", 50), ("f", 20)],
+    "midst": [("t", 25), ("f", 20), ("u", 25)],
+    "scattered": [(f"{name}{k}-", n) for k in range(10) for name, n in (("f", 2), ("t", 5))],
 }
 
 
-@pytest.mark.parametrize("step_tokens", [400, 10**6])
+@pytest.mark.parametrize("step_tokens", [200, 10**6])
 @pytest.mark.parametrize("place", PLACES)
 def test_they_stay_alone(tmp_path, monkeypatch, encode, place, step_tokens):
     monkeypatch.setattr(conversion, "ENCODED_STEP_TOKENS", step_tokens)
     pieces = PLACES[place]
-    every = {f"{prefix}{k}" for prefix, n in pieces for k in range(n)} | {*ids_of("grown", 1120)}
+    every = {f"{prefix}{k}" for prefix, n in pieces for k in range(n)} | {*ids_of("grown", 560)}
     foreign = sorted(id for id in every if id.startswith("f"))
-    with Writer(new_index(tmp_path / "index", bits=2)) as writer:
+    with Writer(new_index(tmp_path / "index", bits=2, flat_below_tokens=500)) as writer:
         one_segment(writer, encode, pieces)
         report = maintain(writer, encode)
         # Each document is encoded once, and a few of a large segment before the others.
@@ -138,16 +138,16 @@ def test_they_stay_alone(tmp_path, monkeypatch, encode, place, step_tokens):
 
 def test_one_step_at_a_time(tmp_path, monkeypatch, encode):
     """Each time a run that knows nothing of those before."""
-    monkeypatch.setattr(conversion, "ENCODED_STEP_TOKENS", 400)
-    with Writer(new_index(tmp_path / "index", bits=2)) as writer:
+    monkeypatch.setattr(conversion, "ENCODED_STEP_TOKENS", 200)
+    with Writer(new_index(tmp_path / "index", bits=2, flat_below_tokens=500)) as writer:
         one_segment(writer, encode, PLACES["front"])
         while names(report := maintain(writer, encode, max_steps=1)):
             assert len(names(report)) == 1
-        assert parts(writer)[1] == sorted(ids_of("f", 40))
+        assert parts(writer)[1] == sorted(ids_of("f", 20))
 
 
 def test_a_step_that_was_thrown_away_is_done_again(tmp_path, monkeypatch, encode):
-    monkeypatch.setattr(conversion, "ENCODED_STEP_TOKENS", 400)
+    monkeypatch.setattr(conversion, "ENCODED_STEP_TOKENS", 200)
     real, lost = Replacement.commit, []
 
     def commit(self):
@@ -157,11 +157,11 @@ def test_a_step_that_was_thrown_away_is_done_again(tmp_path, monkeypatch, encode
             return None
         return real(self)
 
-    with Writer(new_index(tmp_path / "index", bits=2)) as writer:
+    with Writer(new_index(tmp_path / "index", bits=2, flat_below_tokens=500)) as writer:
         one_segment(writer, encode, PLACES["midst"])
         monkeypatch.setattr(Replacement, "commit", commit)
         maintain(writer, encode)
-        assert lost and parts(writer)[1] == sorted(ids_of("f", 40))
+        assert lost and parts(writer)[1] == sorted(ids_of("f", 20))
 
 
 def test_what_stays_costs_the_next_run_little(tmp_path, monkeypatch, encode):
@@ -169,7 +169,7 @@ def test_what_stays_costs_the_next_run_little(tmp_path, monkeypatch, encode):
     monkeypatch.setattr(encoding, "PROBED", 8)
     monkeypatch.setattr(conversion, "PROBED", 8)
     monkeypatch.setattr(conversion, "PROBED_FROM", 64)
-    with Writer(new_index(tmp_path / "index", bits=2)) as writer:
+    with Writer(new_index(tmp_path / "index", bits=2, flat_below_tokens=500)) as writer:
         one_segment(writer, encode, [("f", 100), ("t", 60)])
         report = maintain(writer, encode)
         assert parts(writer)[1] == sorted(ids_of("f", 100))
@@ -182,7 +182,7 @@ def test_what_stays_costs_the_next_run_little(tmp_path, monkeypatch, encode):
 def test_a_sample_in_vain_costs_little(tmp_path, monkeypatch, encode):
     """An epoch that cannot begin is found out from a few documents, wherever the others stand."""
     monkeypatch.undo()
-    with Writer(new_index(tmp_path / "index", bits=2)) as writer:
+    with Writer(new_index(tmp_path / "index", bits=2, flat_below_tokens=500)) as writer:
         add_from_text(writer, encode, "t", 100)
         maintain(writer, encode)
         add_from_text(writer, encode, "u", 600)
@@ -194,7 +194,7 @@ def test_a_sample_in_vain_costs_little(tmp_path, monkeypatch, encode):
 
 
 def test_centroids_are_appended_beside_an_epoch_that_stays(tmp_path, encode):
-    with Writer(new_index(tmp_path / "index", bits=2)) as writer:
+    with Writer(new_index(tmp_path / "index", bits=2, flat_below_tokens=500)) as writer:
         one_segment(writer, encode, PLACES["front"])
         maintain(writer, encode)
         add_foreign(writer, "other", 400, domain(2, n_topics=8))
@@ -206,5 +206,5 @@ def test_centroids_are_appended_beside_an_epoch_that_stays(tmp_path, encode):
             assert (live.epoch, len(live.prefixes)) == (2, 1)
             lengths = {id: codec.n_centroids for id, codec in snapshot.codecs.items()}
             assert lengths == {old.id: old.n_centroids, live.id: live.n_centroids}
-            assert snapshot.n_documents == 140 + 1120 + 400
+            assert snapshot.n_documents == 70 + 560 + 400
         assert "append" not in names(maintain(writer, encode))

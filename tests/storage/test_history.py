@@ -2,6 +2,7 @@
 
 import shutil
 
+from campaigns import size
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -115,5 +116,7 @@ class History(RuleBasedStateMachine):
         shutil.rmtree(self.path)
 
 
-History.TestCase.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+History.TestCase.settings = settings(
+    max_examples=size(8, 500), stateful_step_count=15, deadline=None
+)
 TestHistory = History.TestCase

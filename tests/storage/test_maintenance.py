@@ -245,7 +245,7 @@ def test_small_segments_are_merged_by_tiers(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Replacement, "put", put)
     directory, store = new_index(tmp_path / "index", bits=4, flat_below_tokens=10**9), {}
-    n = 150
+    n = 80
     with Writer(directory) as writer:
         for number in range(n):
             fill(writer, store, f"d{number}-", passages(domain(1), 1, number))
@@ -255,7 +255,7 @@ def test_small_segments_are_merged_by_tiers(tmp_path, monkeypatch):
                 ids = [id for view in snapshot.segments for id in view.passages.ids()]
         assert ids == list(store)
     check(directory, store)
-    # Each row is written anew once per tier at most: log_8(150) is below 3.
+    # Each row is written anew once per tier at most: log_8(80) is below 3.
     assert sum(written) <= 3 * n
 
 

@@ -148,7 +148,7 @@ class Played:
             writer.close()
 
 
-@settings(max_examples=1000 if FULL else 30, deadline=None)
+@settings(max_examples=1000 if FULL else 15, deadline=None)
 @given(submissions, steps, submissions)
 def test_any_order_of_delivery(queued, play, late):
     path = tempfile.mkdtemp()
