@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .. import limits
@@ -214,11 +214,26 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The bytes of the manifest's file."""
-        return encode_payload(asdict(self))
+        return encode_payload(_fields(self))
 
 
 def encode_payload(payload: Mapping[str, Any]) -> bytes:
-    """A JSON object followed by its checksum as its last field, in the form of a manifest."""
-    body = json.dumps(payload, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    """A JSON object followed by its checksum as its last field, in the form of a manifest.
+
+    Args:
+        payload: whatever JSON can hold, and the dataclasses of this module.
+    """
+    # They are turned one by one: `asdict` would copy every value, for a fifth of a small commit.
+    body = json.dumps(
+        payload, ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=_fields
+    )
     covered = body.encode("ascii")[:-1]
     return covered + b',"crc32c":"%08x"}\n' % checksum(covered)
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass in their order."""
+    names = getattr(record, "__dataclass_fields__", None)
+    if names is None:
+        raise TypeError(f"a {type(record).__name__} cannot stand in a manifest")
+    return {name: getattr(record, name) for name in names}

@@ -55,6 +55,14 @@ def test_round_trip(manifest):
     held = json.loads(manifest.encode())
     crc = held.pop("crc32c")
     assert held == json.loads(json.dumps(asdict(manifest))) and len(crc) == 8
+    assert list(held) == list(asdict(manifest))
+    assert manifest.encode() == encode_payload(asdict(manifest))
+
+
+@pytest.mark.parametrize("value", [{1}, b"bytes", object()])
+def test_what_json_cannot_hold(value):
+    with pytest.raises(TypeError, match="manifest"):
+        replace(EMPTY, encoder={"name": value}).encode()
 
 
 def test_every_flipped_bit_is_found():
