@@ -8,7 +8,9 @@ import pytest
 from explore import explore, scripts
 from harnesses import HARNESSES, make
 
-SLOW = frozenset({"passages", "names", "segment", "weights", "tombstones", "codec", "generation"})
+SLOW = frozenset(
+    {"repair", "passages", "names", "segment", "weights", "tombstones", "codec", "generation"}
+)
 
 
 @pytest.mark.parametrize("name", HARNESSES)

@@ -17,6 +17,7 @@ HARNESSES: Final = {
     "names": "storage.Names",
     "segment": "segments.SegmentArrays",
     "passages": "segments.PassagesFile",
+    "repair": "repairs.Repair",
     "queries": "queries.Queries",
     "jsonl": "user_files.JsonLines",
     "tables": "user_files.Tables",
