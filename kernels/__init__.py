@@ -6,6 +6,7 @@ They run in C++ on the best target of this machine, chosen at run time (`targets
 """
 
 from .checksum import crc32c
+from .coded_search import CodedSegment, SearchCodec, coded_segment, search_codec
 from .dispatch import active_target, default_threads, targets, use_target
 from .residual import assign, compress, decompress, pack, unpack
 from .scoring import (
@@ -19,11 +20,14 @@ from .scoring import (
 )
 
 __all__ = [
+    "CodedSegment",
+    "SearchCodec",
     "active_target",
     "assign",
     "candidates",
     "centroid_interaction",
     "centroid_scores",
+    "coded_segment",
     "compress",
     "crc32c",
     "decompress",
@@ -31,6 +35,7 @@ __all__ = [
     "maxsim",
     "maxsim_residual",
     "pack",
+    "search_codec",
     "targets",
     "top_centroids",
     "topk",

@@ -14,6 +14,17 @@
 
 namespace weft::cpu {
 
+struct RowScale {
+  float scale;
+  float low;
+};
+
+struct ColumnScales {
+  const float* scales;
+  const float* lows;
+  const float* offsets;
+};
+
 struct Primitives {
   const char* name;
   std::int64_t lanes;
@@ -60,6 +71,49 @@ struct Primitives {
   // 15 or 255.
   void (*bucketize)(const float* values, const float* centroid, std::int64_t dim,
                     const float* cutoffs, std::int64_t n_cutoffs, std::uint8_t* buckets);
+
+  // Bytes of a query vector lie within this on both sides of zero: 63 where two products with
+  // uint8 must fit 16 bits, else 127.
+  int query_levels;
+
+  // out[r, j] = sum over d of rows[r * row_bytes + d] * query vector j at d; row_bytes a multiple
+  // of 4; query [columns / 32][row_bytes / 4][32][4], columns a multiple of 32.
+  void (*dot_bytes)(const std::uint8_t* rows, std::int64_t n_rows, std::int64_t row_bytes,
+                    const std::int8_t* query, std::int64_t columns, std::int32_t* out);
+
+  // bytes[r, j] = the byte nearest to tile[r, j] * scales[j] * row.scale + lows[j] * row.low +
+  // offsets[j], for row = rows[r].
+  void (*scores_to_bytes)(const std::int32_t* tile, std::int64_t n_rows, std::int64_t columns,
+                          const RowScale* rows, const ColumnScales& scales, std::uint8_t* bytes);
+
+  // Appends (first_row + r) << 32 | j << 8 | bytes[r, j] wherever that byte is above limits[j], in
+  // order; returns how many.
+  std::int64_t (*collect_bytes)(const std::uint8_t* bytes, std::int64_t first_row,
+                                std::int64_t n_rows, std::int64_t columns,
+                                const std::uint8_t* limits, std::uint64_t* out);
+
+  // Appends ~words[i] << 32 | first + i for words above a limit, of those whose byte in `allowed`
+  // is not zero (nullptr: of all); returns how many.
+  std::int64_t (*collect_words)(const std::uint32_t* words, std::int64_t n, std::uint32_t limit,
+                                const std::uint8_t* allowed, std::uint32_t first,
+                                std::uint64_t* out);
+
+  // The sum over j of the maximum over i of table[codes[i], j]; columns a multiple of 32.
+  std::uint32_t (*interact_bytes)(const std::uint8_t* table, std::int64_t columns,
+                                  const std::uint32_t* codes, std::int64_t n_codes);
+
+  // out[r * row_bytes + p * packed_bytes + i] = weights[code p of packed byte i of row r], for the
+  // 8 / bits codes of a byte, the lowest bits first; weights [2^bits, at least 16].
+  void (*look_up_bytes)(const std::uint8_t* packed, std::int64_t n_rows,
+                        std::int64_t packed_bytes, int bits, const std::uint8_t* weights,
+                        std::int64_t row_bytes, std::uint8_t* out);
+
+  // best[j] = max(best[j], (table[codes[r], j] * step + tile[r, j] * scales[j] + offsets[j]) *
+  // inverse_norms[r]).
+  void (*max_residual_bytes)(const std::int32_t* tile, std::int64_t n_rows, std::int64_t columns,
+                             const std::uint8_t* table, float step, const std::uint32_t* codes,
+                             const float* inverse_norms, const float* scales,
+                             const float* offsets, float* best);
 
   // CRC32C of each block; the last may be shorter.
   void (*crc32c)(const std::uint8_t* bytes, std::int64_t n_bytes, std::int64_t block_bytes,

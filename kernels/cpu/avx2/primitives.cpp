@@ -1,6 +1,7 @@
 // The AVX2 target (with FMA, F16C and SSE4.2).
 #include "cpu/primitives.h"
 
+#include "cpu/avx2/bytes.inc"
 #include "cpu/avx2/vector.inc"
 #include "cpu/simd/crc32c.inc"
 #include "cpu/simd/dot.inc"

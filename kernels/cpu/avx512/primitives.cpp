@@ -1,6 +1,7 @@
 // The AVX-512 target (F, BW, DQ, VL, VNNI; with it AVX2, FMA, F16C and SSE4.2).
 #include "cpu/primitives.h"
 
+#include "cpu/avx512/bytes.inc"
 #include "cpu/avx512/vector.inc"
 #include "cpu/simd/crc32c.inc"
 #include "cpu/simd/dot.inc"

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "cpu/baseline/bytes.inc"
 #include "cpu/baseline/crc32c.h"
 
 namespace weft::cpu {
@@ -168,6 +169,14 @@ const Primitives kBaseline = {
     .halves_to_floats = halves_to_floats,
     .look_up_weights = look_up_weights,
     .bucketize = bucketize,
+    .query_levels = kQueryLevels,
+    .dot_bytes = dot_bytes,
+    .scores_to_bytes = scores_to_bytes,
+    .collect_bytes = collect_bytes,
+    .collect_words = collect_words,
+    .interact_bytes = interact_bytes,
+    .look_up_bytes = look_up_bytes,
+    .max_residual_bytes = max_residual_bytes,
     .crc32c = baseline_crc32c,
 };
 

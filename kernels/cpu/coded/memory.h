@@ -1,0 +1,100 @@
+// Working memory that one query after the other uses: it grows and is never given back.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cpu/buffer.h"
+#include "cpu/primitives.h"
+
+namespace weft::cpu {
+
+// An array that keeps its memory; its contents are lost whenever more is asked for.
+template <typename T>
+class Scratch {
+ public:
+  T* resize(std::int64_t size) {
+    if (size > capacity_) {
+      buffer_ = std::make_unique<Buffer<T>>(size + size / 4);
+      capacity_ = size + size / 4;
+    }
+    size_ = size;
+    return data();
+  }
+
+  // Room for `size` elements, of which the first `kept` stay.
+  T* grow(std::int64_t kept, std::int64_t size) {
+    if (size > capacity_) {
+      auto larger = std::make_unique<Buffer<T>>(2 * size);
+      std::copy_n(data(), kept, larger->data());
+      buffer_ = std::move(larger);
+      capacity_ = 2 * size;
+    }
+    size_ = size;
+    return data();
+  }
+
+  T* data() { return buffer_ ? buffer_->data() : nullptr; }
+  const T* data() const { return buffer_ ? buffer_->data() : nullptr; }
+  T& operator[](std::int64_t i) { return data()[i]; }
+  const T& operator[](std::int64_t i) const { return data()[i]; }
+  std::int64_t size() const { return size_; }
+
+ private:
+  std::unique_ptr<Buffer<T>> buffer_;
+  std::int64_t capacity_ = 0;
+  std::int64_t size_ = 0;
+};
+
+// Asks for memory that will be read soon; it arrives while other work is done.
+inline void prefetch(const void* begin, std::int64_t bytes) {
+  constexpr std::int64_t kLine = 64;
+  const auto* first = static_cast<const char*>(begin);
+  for (std::int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(first + i, 0, 2);
+}
+
+// A centroid and how well it scored with a query vector: (255 - byte) << 32 | centroid, so that
+// the best comes first and the lower number in a tie.
+using Probe = std::uint64_t;
+
+// A passage and its score: inverted score << 32 | place, so that the best comes first.
+using Key = std::uint64_t;
+
+struct WorkerMemory {
+  Scratch<std::int32_t> tile;
+  Scratch<std::uint8_t> rows;
+  Scratch<std::uint32_t> codes;
+  Scratch<float> inverse_norms;
+  Scratch<float> floats;
+  Scratch<float> float_tile;
+  Scratch<float> best;
+  Scratch<std::uint64_t> hits;
+  std::int64_t n_hits = 0;
+};
+
+struct Memory {
+  // The query in bytes.
+  Scratch<std::int8_t> query;           // panels in the order of components
+  Scratch<std::int8_t> residual_query;  // panels in the order of unpacked residuals
+  Scratch<float> columns;               // see QueryBytes
+  Scratch<float> panels;                // the query in float32
+
+  // Scores of centroids.
+  Scratch<std::uint8_t> table;   // [K, columns]
+  Scratch<std::uint8_t> limits;  // [columns]: bytes above are worth a probe
+  Scratch<std::uint8_t> sample;
+  Scratch<RowScale> sample_scales;
+  Scratch<std::uint64_t> hits;
+  Scratch<Probe> probes;
+
+  // Passages.
+  Scratch<std::uint32_t> words;  // gain << 10 | the last query vector that added to it
+  Scratch<Key> keys;
+  Scratch<float> scores;
+
+  std::vector<WorkerMemory> workers;
+};
+
+}  // namespace weft::cpu

@@ -1,0 +1,22 @@
+// Which centroids each query vector probes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/coded/stages.h"
+
+namespace weft::cpu {
+
+// Column j probes memory.probes[begins[j]] to [begins[j + 1]], best first.
+struct Probes {
+  std::vector<std::int64_t> begins;
+
+  static std::uint8_t byte(Probe probe) { return static_cast<std::uint8_t>(255 - (probe >> 32)); }
+  static std::uint32_t centroid(Probe probe) { return static_cast<std::uint32_t>(probe); }
+};
+
+// The best limits.nprobe of the first n_centroids for each column, of those above byte 0.
+Probes choose_probes(Search& search, std::int64_t n_centroids);
+
+}  // namespace weft::cpu

@@ -1,0 +1,249 @@
+// The stages that read passages: centroid interaction, MaxSim in bytes, MaxSim in float32.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "cpu/coded/stages.h"
+#include "cpu/passages.h"
+
+namespace weft::cpu {
+namespace {
+
+constexpr std::int64_t kPassagesPerTask = 64;
+constexpr std::int64_t kTileRows = 96;  // most passages, and whole tiles of twelve
+
+std::int64_t place_of(Key key) { return static_cast<std::int64_t>(key & 0xFFFFFFFF); }
+
+// A passage's tokens and where they are.
+struct Tokens {
+  const CodedSegment* segment = nullptr;
+  std::int64_t number = 0;
+  Rows rows;
+
+  std::int64_t size() const { return rows.end - rows.begin; }
+};
+
+Status find_tokens(const Search& search, std::int64_t place, Tokens* tokens) {
+  tokens->number = search.segment_of(place);
+  const auto number = static_cast<std::size_t>(tokens->number);
+  tokens->segment = search.segments[number].segment;
+  const auto pid = static_cast<std::uint32_t>(place - search.places[number]);
+  const Passages passage{tokens->segment->offsets, &pid, 1};
+  return visit(passage, 0, tokens->segment->tokens.codes.size, &tokens->rows);
+}
+
+// Checked copies of a passage's codes, in worker.codes.
+Status copy_codes(const Search& search, const Tokens& tokens, WorkerMemory& worker) {
+  worker.codes.resize(tokens.size());
+  // Codes of appended centroids are no business of a segment that was made before.
+  const std::int64_t n_centroids =
+      std::min(tokens.segment->n_centroids, search.codec.n_centroids());
+  return read_codes(tokens.segment->tokens.codes, tokens.rows, n_centroids, worker.codes.data());
+}
+
+bool may_read_codes(Search& search, const Tokens& tokens) {
+  const Blocks& blocks = tokens.segment->blocks;
+  const std::int64_t width = tokens.segment->tokens.codes.narrow != nullptr ? 2 : 4;
+  return search.may_read(tokens.number, blocks.codes + tokens.rows.begin * width,
+                         blocks.codes + tokens.rows.end * width);
+}
+
+bool may_read_residuals(Search& search, const Tokens& tokens) {
+  const Blocks& blocks = tokens.segment->blocks;
+  const std::int64_t width = tokens.segment->tokens.residuals.columns;
+  const bool residuals =
+      search.may_read(tokens.number, blocks.residuals + tokens.rows.begin * width,
+                      blocks.residuals + tokens.rows.end * width);
+  return search.may_read(tokens.number, blocks.inverse_norms + tokens.rows.begin,
+                         blocks.inverse_norms + tokens.rows.end) &&
+         residuals;
+}
+
+// Notes all blocks of the keys' passages that must be checked before anything reads them.
+Status note_blocks(Search& search, std::int64_t n_keys, bool (*may_read)(Search&, const Tokens&)) {
+  for (std::int64_t i = 0; i < n_keys; ++i) {
+    Tokens tokens;
+    const Status status = find_tokens(search, place_of(search.memory.keys[i]), &tokens);
+    if (!status.ok()) return status;
+    (void)may_read(search, tokens);  // what is missing is noted
+  }
+  return {};
+}
+
+Status interact_one(Search& search, Key& key, WorkerMemory& worker) {
+  Tokens tokens;
+  if (Status status = find_tokens(search, place_of(key), &tokens); !status.ok()) return status;
+  if (Status status = copy_codes(search, tokens, worker); !status.ok()) return status;
+  const std::uint32_t sum = search.primitives.interact_bytes(
+      search.memory.table.data(), search.bytes.columns, worker.codes.data(), tokens.size());
+  key = static_cast<Key>(~sum) << 32 | (key & 0xFFFFFFFF);
+  return {};
+}
+
+// What turns sums of products of bytes into a token's score before its inverse norm.
+struct ResidualScales {
+  explicit ResidualScales(const Search& search) {
+    const RowScale& weight = search.codec.weight_scale;
+    for (std::int64_t j = 0; j < search.bytes.columns; ++j) {
+      const auto column = static_cast<std::size_t>(j);
+      scales.push_back(search.bytes.scales[j] * weight.scale);
+      offsets.push_back(search.scores.lowest[column] + search.bytes.sums[j] * weight.low);
+    }
+  }
+
+  std::vector<float> scales;
+  std::vector<float> offsets;
+};
+
+void read_inverse_norms(const Search& search, const Tokens& tokens, WorkerMemory& worker) {
+  float* norms = worker.inverse_norms.resize(tokens.size());
+  const auto bytes = tokens.segment->tokens.inverse_norms;
+  for (std::int64_t t = 0; t < tokens.size(); ++t) {
+    const auto token = static_cast<std::size_t>(tokens.rows.begin + t);
+    norms[t] = search.codec.inverse_norms[bytes[token]];
+  }
+}
+
+Status rescore_one(Search& search, const ResidualScales& scales, std::int64_t i,
+                   WorkerMemory& worker) {
+  Tokens tokens;
+  Status status = find_tokens(search, place_of(search.memory.keys[i]), &tokens);
+  if (status.ok()) status = copy_codes(search, tokens, worker);
+  if (!status.ok()) return status;
+  read_inverse_norms(search, tokens, worker);
+  const ResidualLayout& layout = search.codec.layout;
+  const std::int64_t columns = search.bytes.columns;
+  std::uint8_t* rows = worker.rows.resize(kTileRows * layout.row_bytes);
+  std::int32_t* tile = worker.tile.resize(kTileRows * columns);
+  float* best = worker.best.resize(columns);
+  forget_maxima(best, columns);
+  for (std::int64_t t = 0; t < tokens.size(); t += kTileRows) {
+    const std::int64_t n_rows = std::min(kTileRows, tokens.size() - t);
+    const std::uint8_t* packed = tokens.segment->tokens.residuals.row(tokens.rows.begin + t);
+    search.primitives.look_up_bytes(packed, n_rows, layout.packed_bytes,
+                                    search.codec.buckets.bits, search.codec.weights.data(),
+                                    layout.row_bytes, rows);
+    search.primitives.dot_bytes(rows, n_rows, layout.row_bytes, search.bytes.residual_panels,
+                                columns, tile);
+    search.primitives.max_residual_bytes(
+        tile, n_rows, columns, search.memory.table.data(), search.scores.step,
+        worker.codes.data() + t, worker.inverse_norms.data() + t, scales.scales.data(),
+        scales.offsets.data(), best);
+  }
+  search.memory.scores[i] = sum_of_maxima(best, search.bytes.n_vectors);
+  return {};
+}
+
+void prefetch_codes(const Search& search, std::int64_t i) {
+  Tokens tokens;
+  if (!find_tokens(search, place_of(search.memory.keys[i]), &tokens).ok()) return;
+  const Codes& codes = tokens.segment->tokens.codes;
+  if (codes.narrow != nullptr) prefetch(codes.narrow + tokens.rows.begin, tokens.size() * 2);
+  if (codes.wide != nullptr) prefetch(codes.wide + tokens.rows.begin, tokens.size() * 4);
+}
+
+void prefetch_residuals(const Search& search, std::int64_t i) {
+  constexpr std::int64_t kMost = 16384;  // bytes: more would push out what comes first
+  Tokens tokens;
+  if (!find_tokens(search, place_of(search.memory.keys[i]), &tokens).ok()) return;
+  const CodedTokens& coded = tokens.segment->tokens;
+  prefetch_codes(search, i);
+  prefetch(coded.inverse_norms.data() + tokens.rows.begin, tokens.size());
+  prefetch(coded.residuals.row(tokens.rows.begin),
+           std::min(tokens.size() * coded.residuals.columns, kMost));
+}
+
+// body(i, worker memory) for each key; ahead(i) for a later one, whose memory is then on its way.
+template <typename Ahead, typename Body>
+Status for_keys(Search& search, std::int64_t n_keys, std::int64_t distance, Ahead&& ahead,
+                Body&& body) {
+  const Partition partition(n_keys, kPassagesPerTask, search.limits.threads);
+  return parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
+    for (std::int64_t i = begin; i < std::min(begin + distance, end); ++i) ahead(search, i);
+    for (std::int64_t i = begin; i < end; ++i) {
+      if (i + distance < end) ahead(search, i + distance);
+      Status status = body(i, search.memory.workers[static_cast<std::size_t>(worker)]);
+      if (!status.ok()) return status;
+    }
+    return Status();
+  });
+}
+
+}  // namespace
+
+std::int64_t Search::segment_of(std::int64_t place) const {
+  if (places.size() == 2) return 0;
+  return std::upper_bound(places.begin(), places.end(), place) - places.begin() - 1;
+}
+
+bool Search::may_read(std::int64_t segment, std::int64_t begin, std::int64_t end) {
+  const auto flags = segments[static_cast<std::size_t>(segment)].segment->blocks.unchecked;
+  if (flags.empty() || begin >= end) return true;
+  bool may = true;
+  const std::int64_t last = std::min((end - 1) / Blocks::kBytes,
+                                     static_cast<std::int64_t>(flags.size()) - 1);
+  for (std::int64_t block = begin / Blocks::kBytes; block <= last; ++block) {
+    if (flags[static_cast<std::size_t>(block)] == 0) continue;
+    may = false;
+    unchecked.push_back({static_cast<std::uint32_t>(segment), block, block + 1});
+  }
+  return may;
+}
+
+Status interact(Search& search, std::int64_t* n_keys) {
+  if (Status status = note_blocks(search, *n_keys, may_read_codes); !status.ok()) return status;
+  if (!search.unchecked.empty() || *n_keys <= search.limits.n_rescored) return {};
+  Status status = for_keys(search, *n_keys, 8, prefetch_codes, [&](std::int64_t i, WorkerMemory& worker) {
+    return interact_one(search, search.memory.keys[i], worker);
+  });
+  if (!status.ok()) return status;
+  Key* keys = search.memory.keys.data();
+  std::nth_element(keys, keys + search.limits.n_rescored, keys + *n_keys);
+  *n_keys = search.limits.n_rescored;
+  return {};
+}
+
+Status rescore(Search& search, std::int64_t n_keys) {
+  if (Status status = note_blocks(search, n_keys, may_read_residuals); !status.ok()) return status;
+  if (!search.unchecked.empty()) return {};
+  search.memory.scores.resize(n_keys);
+  const ResidualScales scales(search);
+  return for_keys(search, n_keys, 1, prefetch_residuals, [&](std::int64_t i, WorkerMemory& worker) {
+    return rescore_one(search, scales, i, worker);
+  });
+}
+
+Status score_exactly(Search& search, std::int64_t place, WorkerMemory& worker, float* score) {
+  Tokens tokens;
+  Status status = find_tokens(search, place, &tokens);
+  if (status.ok()) status = copy_codes(search, tokens, worker);
+  if (!status.ok()) return status;
+  read_inverse_norms(search, tokens, worker);
+  const std::int64_t dim = search.codec.dim();
+  const std::int64_t n_panels = (search.query.rows + search.primitives.lanes - 1) /
+                                search.primitives.lanes;
+  const std::int64_t columns = n_panels * search.primitives.lanes;
+  float* rows = worker.floats.resize(kTileRows * dim);
+  float* tile = worker.float_tile.resize(kTileRows * columns);
+  float* best = worker.best.resize(columns);
+  forget_maxima(best, columns);
+  for (std::int64_t t = 0; t < tokens.size(); t += kTileRows) {
+    const std::int64_t n_rows = std::min(kTileRows, tokens.size() - t);
+    const Buckets& buckets = search.codec.buckets;
+    search.primitives.look_up_weights(tokens.segment->tokens.residuals.row(tokens.rows.begin + t),
+                                      n_rows, dim, buckets.bits, buckets.weights.data(), rows);
+    for (std::int64_t r = 0; r < n_rows; ++r) {
+      const float* centroid = search.codec.centroids.row(worker.codes[t + r]);
+      const float norm = worker.inverse_norms[t + r];
+      for (std::int64_t d = 0; d < dim; ++d) {
+        rows[r * dim + d] = (centroid[d] + rows[r * dim + d]) * norm;
+      }
+    }
+    search.primitives.dot(rows, n_rows, dim, search.memory.panels.data(), n_panels, tile);
+    search.primitives.max_rows(tile, n_rows, columns, best);
+  }
+  *score = sum_of_maxima(best, search.query.rows);
+  return {};
+}
+
+}  // namespace weft::cpu

@@ -1,0 +1,150 @@
+// Scores of all centroids as bytes, and those that are worth a probe.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "cpu/coded/stages.h"
+
+namespace weft::cpu {
+namespace {
+
+constexpr std::int64_t kSampleRows = 512;
+constexpr std::int64_t kBlockRows = 60;  // whole tiles of twelve; block and panels stay in L1
+constexpr std::int64_t kChunkRows = 20 * kBlockRows;
+
+// Every so many centroids, side by side.
+std::int64_t gather_sample(Search& search) {
+  const CodedCodec& codec = search.codec;
+  const std::int64_t n_rows = std::min(codec.n_centroids(), kSampleRows);
+  std::uint8_t* rows = search.memory.sample.resize(n_rows * codec.row_bytes());
+  RowScale* scales = search.memory.sample_scales.resize(n_rows);
+  for (std::int64_t r = 0; r < n_rows; ++r) {
+    const std::int64_t i = r * codec.n_centroids() / n_rows;
+    std::copy_n(codec.row(i), codec.row_bytes(), rows + r * codec.row_bytes());
+    scales[r] = codec.row_scales[static_cast<std::size_t>(i)];
+  }
+  return n_rows;
+}
+
+// Scores below a query vector's mean hardly ever are its best in a passage: byte 0 stands for the
+// mean over the sample, byte 255 for more than any centroid reaches.
+void fit_bytes(Search& search, const std::int32_t* tile, std::int64_t n_rows) {
+  const QueryBytes& query = search.bytes;
+  const RowScale* rows = search.memory.sample_scales.data();
+  search.scores.lowest.assign(static_cast<std::size_t>(query.columns), 0.0F);
+  float widest = 0;
+  for (std::int64_t j = 0; j < query.n_vectors; ++j) {
+    double sum = 0;
+    for (std::int64_t r = 0; r < n_rows; ++r) {
+      const auto product = static_cast<float>(tile[r * query.columns + j]);
+      sum += product * query.scales[j] * rows[r].scale + query.sums[j] * rows[r].low;
+    }
+    const auto mean = static_cast<float>(sum / static_cast<double>(n_rows));
+    search.scores.lowest[static_cast<std::size_t>(j)] = mean;
+    widest = std::max(widest, query.norms[j] * search.codec.longest - mean);
+  }
+  const float step = widest / 255.0F;
+  search.scores.step = step > 0 && std::isfinite(1 / step) ? step : 1.0F;
+}
+
+// Factors that make bytes of sums of products; in the memory of the query's columns.
+struct ByteScales {
+  explicit ByteScales(const Search& search) {
+    const QueryBytes& query = search.bytes;
+    const float inverse = 1 / search.scores.step;
+    for (std::int64_t j = 0; j < query.columns; ++j) {
+      scales.push_back(query.scales[j] * inverse);
+      lows.push_back(query.sums[j] * inverse);
+      offsets.push_back(-search.scores.lowest[static_cast<std::size_t>(j)] * inverse);
+    }
+  }
+  ColumnScales view() const { return {scales.data(), lows.data(), offsets.data()}; }
+
+  std::vector<float> scales;
+  std::vector<float> lows;
+  std::vector<float> offsets;
+};
+
+// A bit below the byte that nprobe centroids are expected to reach.
+void fit_limits(Search& search, const std::uint8_t* bytes, std::int64_t n_rows) {
+  const std::int64_t columns = search.bytes.columns;
+  std::uint8_t* limits = search.memory.limits.resize(columns);
+  std::fill_n(limits, columns, std::uint8_t{255});
+  const double expected = static_cast<double>(search.limits.nprobe) *
+                          static_cast<double>(n_rows) /
+                          static_cast<double>(search.codec.n_centroids());
+  const auto rank = static_cast<std::int64_t>(std::ceil(expected + 2 * std::sqrt(expected) + 2));
+  std::vector<std::uint8_t> column(static_cast<std::size_t>(n_rows));
+  for (std::int64_t j = 0; j < search.bytes.n_vectors; ++j) {
+    limits[j] = 0;
+    if (rank >= n_rows) continue;
+    for (std::int64_t r = 0; r < n_rows; ++r) {
+      column[static_cast<std::size_t>(r)] = bytes[r * columns + j];
+    }
+    std::nth_element(column.begin(), column.begin() + rank, column.end(), std::greater<>());
+    const std::uint8_t reached = column[static_cast<std::size_t>(rank)];
+    limits[j] = reached > 0 ? static_cast<std::uint8_t>(reached - 1) : std::uint8_t{0};
+  }
+}
+
+void take_sample(Search& search) {
+  const std::int64_t columns = search.bytes.columns;
+  WorkerMemory& worker = search.memory.workers[0];
+  const std::int64_t n_rows = gather_sample(search);
+  std::int32_t* tile = worker.tile.resize(n_rows * columns);
+  search.primitives.dot_bytes(search.memory.sample.data(), n_rows, search.codec.row_bytes(),
+                              search.bytes.centroid_panels, columns, tile);
+  fit_bytes(search, tile, n_rows);
+  const ByteScales scales(search);
+  std::uint8_t* bytes = worker.rows.resize(n_rows * columns);
+  search.primitives.scores_to_bytes(tile, n_rows, columns, search.memory.sample_scales.data(),
+                                    scales.view(), bytes);
+  fit_limits(search, bytes, n_rows);
+}
+
+// The rows [begin, end) of the table, and what of them is above the limits.
+void score_rows(Search& search, const ColumnScales& scales, std::int64_t begin, std::int64_t end,
+                WorkerMemory& worker) {
+  const std::int64_t columns = search.bytes.columns;
+  std::int32_t* tile = worker.tile.resize(kBlockRows * columns);
+  for (std::int64_t r = begin; r < end; r += kBlockRows) {
+    const std::int64_t n_rows = std::min(kBlockRows, end - r);
+    std::uint8_t* bytes = search.memory.table.data() + r * columns;
+    search.primitives.dot_bytes(search.codec.row(r), n_rows, search.codec.row_bytes(),
+                                search.bytes.centroid_panels, columns, tile);
+    search.primitives.scores_to_bytes(tile, n_rows, columns,
+                                      &search.codec.row_scales[static_cast<std::size_t>(r)],
+                                      scales, bytes);
+    std::uint64_t* hits = worker.hits.grow(worker.n_hits, worker.n_hits + n_rows * columns);
+    worker.n_hits += search.primitives.collect_bytes(bytes, r, n_rows, columns,
+                                                     search.memory.limits.data(),
+                                                     hits + worker.n_hits);
+  }
+}
+
+}  // namespace
+
+Status score_centroids(Search& search) {
+  take_sample(search);
+  const ByteScales scales(search);
+  Memory& memory = search.memory;
+  memory.table.resize(search.codec.n_centroids() * search.bytes.columns);
+  for (WorkerMemory& worker : memory.workers) worker.n_hits = 0;
+  const Partition partition(search.codec.n_centroids(), kChunkRows, search.limits.threads);
+  const Status status =
+      parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
+        score_rows(search, scales.view(), begin, end,
+                   memory.workers[static_cast<std::size_t>(worker)]);
+        return Status();
+      });
+  if (!status.ok()) return status;
+  std::int64_t n_hits = 0;
+  for (const WorkerMemory& worker : memory.workers) n_hits += worker.n_hits;
+  std::uint64_t* hits = memory.hits.resize(n_hits);
+  for (const WorkerMemory& worker : memory.workers) {
+    hits = std::copy_n(worker.hits.data(), worker.n_hits, hits);
+  }
+  return {};
+}
+
+}  // namespace weft::cpu

@@ -1,0 +1,176 @@
+// A search from the query to the ranked passages.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "cpu/coded/stages.h"
+#include "cpu/finite.h"
+#include "cpu/panels.h"
+#include "cpu/targets.h"
+#include "weft/coded_search.h"
+
+namespace weft {
+namespace cpu {
+namespace {
+
+struct Ranked {
+  float score;
+  std::int64_t place;
+
+  bool operator<(const Ranked& other) const {
+    return score != other.score ? score > other.score : place < other.place;
+  }
+};
+
+// Passages with their scores, best first.
+Status rank(const Search& search, std::int64_t n_keys, std::vector<Ranked>* ranked) {
+  for (std::int64_t i = 0; i < n_keys; ++i) {
+    const float score = search.memory.scores[i];
+    if (std::isnan(score)) {
+      return Status::invalid_value("scores: one is NaN, as no sound vectors give");
+    }
+    ranked->push_back({score, static_cast<std::int64_t>(search.memory.keys[i] & 0xFFFFFFFF)});
+  }
+  std::sort(ranked->begin(), ranked->end());
+  return {};
+}
+
+// Scores the best once more in float32. The others stay behind them.
+Status sharpen(Search& search, std::vector<Ranked>* ranked) {
+  const auto n = std::min<std::int64_t>(search.limits.n_exact,
+                                        static_cast<std::int64_t>(ranked->size()));
+  if (n == 0) return {};
+  const std::int64_t lanes = search.primitives.lanes;
+  const std::int64_t columns = panels_for(search.query.rows, lanes) * lanes;
+  write_panels(search.query.data, search.query.rows, search.query.columns, lanes,
+               search.memory.panels.resize(columns * search.query.columns));
+  const Partition partition(n, 4, search.limits.threads);
+  Status status = parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      Ranked& passage = (*ranked)[static_cast<std::size_t>(i)];
+      Status one = score_exactly(search, passage.place,
+                                 search.memory.workers[static_cast<std::size_t>(worker)],
+                                 &passage.score);
+      if (!one.ok()) return one;
+      if (std::isnan(passage.score)) {
+        return Status::invalid_value("scores: one is NaN, as no sound vectors give");
+      }
+    }
+    return Status();
+  });
+  if (!status.ok()) return status;
+  std::sort(ranked->begin(), ranked->begin() + n);
+  const float least = (*ranked)[static_cast<std::size_t>(n - 1)].score;
+  for (auto i = static_cast<std::size_t>(n); i < ranked->size(); ++i) {
+    (*ranked)[i].score = std::min((*ranked)[i].score, least);
+  }
+  return {};
+}
+
+void write(const Search& search, const std::vector<Ranked>& ranked, Found* found) {
+  for (const Ranked& passage : ranked) {
+    const std::int64_t number = search.segment_of(passage.place);
+    const std::int64_t start = search.places[static_cast<std::size_t>(number)];
+    found->segments.push_back(static_cast<std::uint32_t>(number));
+    found->pids.push_back(static_cast<std::uint32_t>(passage.place - start));
+    found->scores.push_back(passage.score);
+  }
+}
+
+Status run(Search& search, Found* found) {
+  const auto waits = [&] { return !search.unchecked.empty(); };
+  search.memory.workers.resize(static_cast<std::size_t>(search.limits.threads));
+  search.bytes = quantize_query(search.query, search.primitives.query_levels,
+                                search.codec.layout, search.memory);
+  if (Status status = score_centroids(search); !status.ok()) return status;
+  if (Status status = accumulate(search); !status.ok() || waits()) return status;
+  std::int64_t n_keys = select_candidates(search);
+  if (Status status = interact(search, &n_keys); !status.ok() || waits()) return status;
+  if (Status status = rescore(search, n_keys); !status.ok() || waits()) return status;
+  std::vector<Ranked> ranked;
+  if (Status status = rank(search, n_keys, &ranked); !status.ok()) return status;
+  if (Status status = sharpen(search, &ranked); !status.ok()) return status;
+  write(search, ranked, found);
+  return {};
+}
+
+Status check(const Matrix<float>& query, std::span<const SearchedSegment> segments,
+             const SearchLimits& limits, const CodedCodec& codec) {
+  if (query.rows < 1 || query.rows > kMaxSearchColumns) {
+    return Status::invalid_value("query: expected 1 to " + std::to_string(kMaxSearchColumns) +
+                                 " vectors, got " + std::to_string(query.rows));
+  }
+  if (query.columns != codec.dim()) {
+    return Status::invalid_value("query: expected " + std::to_string(codec.dim()) +
+                                 " components, as centroids have, got " +
+                                 std::to_string(query.columns));
+  }
+  if (limits.nprobe < 1 || limits.n_candidates < 1 || limits.n_rescored < 1 ||
+      limits.n_exact < 0) {
+    return Status::invalid_value("limits: nprobe, n_candidates and n_rescored must be above 0");
+  }
+  std::int64_t n_passages = 0;
+  for (const SearchedSegment& searched : segments) {
+    const CodedSegment& segment = *searched.segment;
+    n_passages += segment.n_passages();
+    if (segment.n_centroids < 1 || segment.n_centroids > codec.n_centroids()) {
+      return Status::invalid_value("n_centroids: " + std::to_string(segment.n_centroids) +
+                                   " is not within the codec's " +
+                                   std::to_string(codec.n_centroids()));
+    }
+    if (segment.tokens.residuals.columns != codec.layout.packed_bytes) {
+      return Status::invalid_value("residuals: rows of " +
+                                   std::to_string(segment.tokens.residuals.columns) +
+                                   " bytes do not fit the codec");
+    }
+  }
+  if (n_passages < std::numeric_limits<std::uint32_t>::max()) return {};
+  return Status::invalid_value("segments: too many passages for one search");
+}
+
+}  // namespace
+}  // namespace cpu
+
+SearchCodec::SearchCodec() = default;
+SearchCodec::SearchCodec(SearchCodec&&) noexcept = default;
+SearchCodec& SearchCodec::operator=(SearchCodec&&) noexcept = default;
+SearchCodec::~SearchCodec() = default;
+
+Status SearchCodec::make(const Matrix<float>& centroids, const Buckets& buckets,
+                         SearchCodec* codec) {
+  if (centroids.rows < 1 || centroids.rows >= std::int64_t{1} << 31) {
+    return Status::invalid_value("centroids: expected 1 to 2147483647, got " +
+                                 std::to_string(centroids.rows));
+  }
+  if (!cpu::all_finite(centroids.data, centroids.rows * centroids.columns)) {
+    return Status::invalid_value("centroids: holds NaN or infinity");
+  }
+  return cpu::without_exceptions([&] {
+    codec->codec_ = std::make_unique<cpu::CodedCodec>(centroids, buckets);
+    return Status();
+  });
+}
+
+Status SearchCodec::search(const Matrix<float>& query, std::span<const SearchedSegment> segments,
+                           const SearchLimits& limits, Found* found) const {
+  const cpu::Primitives* primitives = nullptr;
+  if (Status status = cpu::active_primitives(&primitives); !status.ok()) return status;
+  SearchLimits usable = limits;
+  if (Status status = cpu::resolve_threads(limits.threads, &usable.threads); !status.ok()) {
+    return status;
+  }
+  if (Status status = cpu::check(query, segments, limits, *codec_); !status.ok()) return status;
+  if (segments.empty()) return {};
+  return cpu::without_exceptions([&] {
+    cpu::BorrowedMemory memory(*codec_);
+    cpu::Search search{*codec_, *primitives, query, segments, usable, *memory, found->unchecked};
+    search.places.push_back(0);
+    for (const SearchedSegment& searched : segments) {
+      search.places.push_back(search.places.back() + searched.segment->n_passages());
+    }
+    return cpu::run(search, found);
+  });
+}
+
+}  // namespace weft
