@@ -47,8 +47,8 @@ class SearchCodec(Protocol):
             nprobe: inverted lists per query vector.
             n_candidates: passages kept after accumulation.
             n_rescored: passages kept after centroid interaction.
-            n_exact: of these, the best are scored once more on float32; the others then rank
-                behind them.
+            n_exact: of these, the best are scored once more in float32; all are then ordered by
+                what they scored last.
             threads: 0 for the default, else 1 to 256; never changes a bit of the result.
 
         Returns:

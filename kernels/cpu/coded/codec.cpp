@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/inverse_norms.h"
-
 namespace weft::cpu {
 namespace {
 
@@ -30,10 +28,12 @@ CodedCodec::CodedCodec(const Matrix<float>& float_centroids, const Buckets& floa
       buckets(float_buckets),
       layout(float_centroids.columns, float_buckets.bits),
       row_scales(static_cast<std::size_t>(float_centroids.rows)),
-      inverse_norms(inverse_norm_values(float_buckets)),
       bytes_(float_centroids.rows, padded(float_centroids.columns, 4)) {
   std::fill_n(bytes_.data(), centroids.rows * row_bytes(), std::uint8_t{0});
   for (std::int64_t i = 0; i < centroids.rows; ++i) quantize_row(i);
+  inverse_norm_scale = {
+      static_cast<float>((buckets.inverse_norm_high - buckets.inverse_norm_low) / 255.0),
+      static_cast<float>(buckets.inverse_norm_low)};
   const auto n_weights = static_cast<std::int64_t>(buckets.weights.size());
   weight_scale = scale_of(buckets.weights.data(), n_weights);
   for (std::size_t b = 0; b < buckets.weights.size(); ++b) {

@@ -34,7 +34,7 @@ class CodedCodec {
   float longest = 0;                          // the greatest norm of a centroid
   std::array<std::uint8_t, 256> weights{};    // weight = low + scale * byte
   RowScale weight_scale{};
-  std::array<float, 256> inverse_norms{};     // what each byte stands for
+  RowScale inverse_norm_scale{};              // inverse norm = low + scale * byte
 
  private:
   void quantize_row(std::int64_t i);

@@ -52,7 +52,7 @@ class Scratch {
 inline void prefetch(const void* begin, std::int64_t bytes) {
   constexpr std::int64_t kLine = 64;
   const auto* first = static_cast<const char*>(begin);
-  for (std::int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(first + i, 0, 2);
+  for (std::int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(first + i, 0, 3);
 }
 
 // A centroid and how well it scored with a query vector: (255 - byte) << 32 | centroid, so that

@@ -10,7 +10,8 @@ namespace weft::cpu {
 namespace {
 
 constexpr std::int64_t kPassagesPerTask = 64;
-constexpr std::int64_t kTileRows = 96;  // most passages, and whole tiles of twelve
+constexpr std::int64_t kAhead = 8;      // passages whose codes are asked for in advance
+constexpr std::int64_t kTileRows = 24;  // whole tiles of twelve, that leave room in L1
 
 std::int64_t place_of(Key key) { return static_cast<std::int64_t>(key & 0xFFFFFFFF); }
 
@@ -97,15 +98,52 @@ struct ResidualScales {
 
 void read_inverse_norms(const Search& search, const Tokens& tokens, WorkerMemory& worker) {
   float* norms = worker.inverse_norms.resize(tokens.size());
-  const auto bytes = tokens.segment->tokens.inverse_norms;
-  for (std::int64_t t = 0; t < tokens.size(); ++t) {
-    const auto token = static_cast<std::size_t>(tokens.rows.begin + t);
-    norms[t] = search.codec.inverse_norms[bytes[token]];
-  }
+  const std::uint8_t* bytes = tokens.segment->tokens.inverse_norms.data() + tokens.rows.begin;
+  const RowScale scale = search.codec.inverse_norm_scale;
+  const std::int64_t n = tokens.size();
+  for (std::int64_t t = 0; t < n; ++t) norms[t] = scale.low + scale.scale * static_cast<float>(bytes[t]);
 }
 
+void prefetch_codes_of(const Tokens& tokens) {
+  const Codes& codes = tokens.segment->tokens.codes;
+  if (codes.narrow != nullptr) prefetch(codes.narrow + tokens.rows.begin, tokens.size() * 2);
+  if (codes.wide != nullptr) prefetch(codes.wide + tokens.rows.begin, tokens.size() * 4);
+}
+
+void prefetch_codes(const Search& search, std::int64_t i, std::int64_t n_keys) {
+  Tokens tokens;
+  if (i >= n_keys || !find_tokens(search, place_of(search.memory.keys[i]), &tokens).ok()) return;
+  prefetch_codes_of(tokens);
+}
+
+// The residuals of the passage that comes next, asked for a few rows at a time: more requests at
+// once than the processor keeps in flight would make it wait.
+class NextResiduals {
+ public:
+  NextResiduals(const Search& search, std::int64_t i, std::int64_t n_keys) {
+    if (i >= n_keys || !find_tokens(search, place_of(search.memory.keys[i]), &tokens_).ok()) return;
+    left_ = tokens_.size();
+    const CodedTokens& coded = tokens_.segment->tokens;
+    prefetch(coded.inverse_norms.data() + tokens_.rows.begin, left_);
+    prefetch_codes_of(tokens_);
+  }
+
+  void ask_for(std::int64_t n_rows) {
+    const std::int64_t n = std::min(n_rows, left_);
+    if (n <= 0) return;
+    const Matrix<std::uint8_t>& residuals = tokens_.segment->tokens.residuals;
+    prefetch(residuals.row(tokens_.rows.end - left_), n * residuals.columns);
+    left_ -= n;
+  }
+
+ private:
+  Tokens tokens_;
+  std::int64_t left_ = 0;
+};
+
 Status rescore_one(Search& search, const ResidualScales& scales, std::int64_t i,
-                   WorkerMemory& worker) {
+                   std::int64_t n_keys, WorkerMemory& worker) {
+  NextResiduals next(search, i + 1, n_keys);
   Tokens tokens;
   Status status = find_tokens(search, place_of(search.memory.keys[i]), &tokens);
   if (status.ok()) status = copy_codes(search, tokens, worker);
@@ -119,6 +157,7 @@ Status rescore_one(Search& search, const ResidualScales& scales, std::int64_t i,
   forget_maxima(best, columns);
   for (std::int64_t t = 0; t < tokens.size(); t += kTileRows) {
     const std::int64_t n_rows = std::min(kTileRows, tokens.size() - t);
+    next.ask_for(kTileRows);
     const std::uint8_t* packed = tokens.segment->tokens.residuals.row(tokens.rows.begin + t);
     search.primitives.look_up_bytes(packed, n_rows, layout.packed_bytes,
                                     search.codec.buckets.bits, search.codec.weights.data(),
@@ -134,34 +173,12 @@ Status rescore_one(Search& search, const ResidualScales& scales, std::int64_t i,
   return {};
 }
 
-void prefetch_codes(const Search& search, std::int64_t i) {
-  Tokens tokens;
-  if (!find_tokens(search, place_of(search.memory.keys[i]), &tokens).ok()) return;
-  const Codes& codes = tokens.segment->tokens.codes;
-  if (codes.narrow != nullptr) prefetch(codes.narrow + tokens.rows.begin, tokens.size() * 2);
-  if (codes.wide != nullptr) prefetch(codes.wide + tokens.rows.begin, tokens.size() * 4);
-}
-
-void prefetch_residuals(const Search& search, std::int64_t i) {
-  constexpr std::int64_t kMost = 16384;  // bytes: more would push out what comes first
-  Tokens tokens;
-  if (!find_tokens(search, place_of(search.memory.keys[i]), &tokens).ok()) return;
-  const CodedTokens& coded = tokens.segment->tokens;
-  prefetch_codes(search, i);
-  prefetch(coded.inverse_norms.data() + tokens.rows.begin, tokens.size());
-  prefetch(coded.residuals.row(tokens.rows.begin),
-           std::min(tokens.size() * coded.residuals.columns, kMost));
-}
-
-// body(i, worker memory) for each key; ahead(i) for a later one, whose memory is then on its way.
-template <typename Ahead, typename Body>
-Status for_keys(Search& search, std::int64_t n_keys, std::int64_t distance, Ahead&& ahead,
-                Body&& body) {
+// body(i, worker memory) for each key.
+template <typename Body>
+Status for_keys(Search& search, std::int64_t n_keys, Body&& body) {
   const Partition partition(n_keys, kPassagesPerTask, search.limits.threads);
   return parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
-    for (std::int64_t i = begin; i < std::min(begin + distance, end); ++i) ahead(search, i);
     for (std::int64_t i = begin; i < end; ++i) {
-      if (i + distance < end) ahead(search, i + distance);
       Status status = body(i, search.memory.workers[static_cast<std::size_t>(worker)]);
       if (!status.ok()) return status;
     }
@@ -193,7 +210,8 @@ bool Search::may_read(std::int64_t segment, std::int64_t begin, std::int64_t end
 Status interact(Search& search, std::int64_t* n_keys) {
   if (Status status = note_blocks(search, *n_keys, may_read_codes); !status.ok()) return status;
   if (!search.unchecked.empty() || *n_keys <= search.limits.n_rescored) return {};
-  Status status = for_keys(search, *n_keys, 8, prefetch_codes, [&](std::int64_t i, WorkerMemory& worker) {
+  Status status = for_keys(search, *n_keys, [&](std::int64_t i, WorkerMemory& worker) {
+    prefetch_codes(search, i + kAhead, *n_keys);
     return interact_one(search, search.memory.keys[i], worker);
   });
   if (!status.ok()) return status;
@@ -208,8 +226,8 @@ Status rescore(Search& search, std::int64_t n_keys) {
   if (!search.unchecked.empty()) return {};
   search.memory.scores.resize(n_keys);
   const ResidualScales scales(search);
-  return for_keys(search, n_keys, 1, prefetch_residuals, [&](std::int64_t i, WorkerMemory& worker) {
-    return rescore_one(search, scales, i, worker);
+  return for_keys(search, n_keys, [&](std::int64_t i, WorkerMemory& worker) {
+    return rescore_one(search, scales, i, n_keys, worker);
   });
 }
 

@@ -1,7 +1,8 @@
 // Scores of all centroids as bytes, and those that are worth a probe.
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <functional>
+#include <vector>
 
 #include "cpu/coded/stages.h"
 
@@ -31,16 +32,22 @@ std::int64_t gather_sample(Search& search) {
 void fit_bytes(Search& search, const std::int32_t* tile, std::int64_t n_rows) {
   const QueryBytes& query = search.bytes;
   const RowScale* rows = search.memory.sample_scales.data();
+  std::vector<float> products(static_cast<std::size_t>(query.columns));
+  float lows = 0;
+  for (std::int64_t r = 0; r < n_rows; ++r) {
+    lows += rows[r].low;
+    for (std::int64_t j = 0; j < query.columns; ++j) {
+      products[static_cast<std::size_t>(j)] +=
+          static_cast<float>(tile[r * query.columns + j]) * rows[r].scale;
+    }
+  }
+  const auto share = 1 / static_cast<float>(n_rows);
   search.scores.lowest.assign(static_cast<std::size_t>(query.columns), 0.0F);
   float widest = 0;
   for (std::int64_t j = 0; j < query.n_vectors; ++j) {
-    double sum = 0;
-    for (std::int64_t r = 0; r < n_rows; ++r) {
-      const auto product = static_cast<float>(tile[r * query.columns + j]);
-      sum += product * query.scales[j] * rows[r].scale + query.sums[j] * rows[r].low;
-    }
-    const auto mean = static_cast<float>(sum / static_cast<double>(n_rows));
-    search.scores.lowest[static_cast<std::size_t>(j)] = mean;
+    const auto column = static_cast<std::size_t>(j);
+    const float mean = (products[column] * query.scales[j] + query.sums[j] * lows) * share;
+    search.scores.lowest[column] = mean;
     widest = std::max(widest, query.norms[j] * search.codec.longest - mean);
   }
   const float step = widest / 255.0F;
@@ -74,16 +81,14 @@ void fit_limits(Search& search, const std::uint8_t* bytes, std::int64_t n_rows) 
                           static_cast<double>(n_rows) /
                           static_cast<double>(search.codec.n_centroids());
   const auto rank = static_cast<std::int64_t>(std::ceil(expected + 2 * std::sqrt(expected) + 2));
-  std::vector<std::uint8_t> column(static_cast<std::size_t>(n_rows));
+  std::array<std::uint16_t, 256> counts;
   for (std::int64_t j = 0; j < search.bytes.n_vectors; ++j) {
-    limits[j] = 0;
-    if (rank >= n_rows) continue;
-    for (std::int64_t r = 0; r < n_rows; ++r) {
-      column[static_cast<std::size_t>(r)] = bytes[r * columns + j];
-    }
-    std::nth_element(column.begin(), column.begin() + rank, column.end(), std::greater<>());
-    const std::uint8_t reached = column[static_cast<std::size_t>(rank)];
-    limits[j] = reached > 0 ? static_cast<std::uint8_t>(reached - 1) : std::uint8_t{0};
+    counts.fill(0);
+    for (std::int64_t r = 0; r < n_rows; ++r) ++counts[bytes[r * columns + j]];
+    std::int64_t above = 0;
+    std::size_t byte = 255;
+    for (; byte > 0 && above + counts[byte] <= rank; --byte) above += counts[byte];
+    limits[j] = static_cast<std::uint8_t>(byte > 0 ? byte - 1 : 0);
   }
 }
 

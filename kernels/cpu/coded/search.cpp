@@ -36,7 +36,7 @@ Status rank(const Search& search, std::int64_t n_keys, std::vector<Ranked>* rank
   return {};
 }
 
-// Scores the best once more in float32. The others stay behind them.
+// Scores the best once more in float32.
 Status sharpen(Search& search, std::vector<Ranked>* ranked) {
   const auto n = std::min<std::int64_t>(search.limits.n_exact,
                                         static_cast<std::int64_t>(ranked->size()));
@@ -59,13 +59,8 @@ Status sharpen(Search& search, std::vector<Ranked>* ranked) {
     }
     return Status();
   });
-  if (!status.ok()) return status;
-  std::sort(ranked->begin(), ranked->begin() + n);
-  const float least = (*ranked)[static_cast<std::size_t>(n - 1)].score;
-  for (auto i = static_cast<std::size_t>(n); i < ranked->size(); ++i) {
-    (*ranked)[i].score = std::min((*ranked)[i].score, least);
-  }
-  return {};
+  if (status.ok()) std::sort(ranked->begin(), ranked->end());
+  return status;
 }
 
 void write(const Search& search, const std::vector<Ranked>& ranked, Found* found) {
