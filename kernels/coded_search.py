@@ -38,7 +38,8 @@ class SearchCodec(Protocol):
         Each query vector probes the inverted lists of its `nprobe` best centroids. A passage
         gains, for each query vector, what the best probed centroid that it holds scores above
         the worst probed one. The best `n_candidates` by that sum go through centroid
-        interaction, the best `n_rescored` of these through MaxSim on residuals.
+        interaction, the best `n_rescored` of these through MaxSim on residuals. Where no more
+        than `n_candidates` passages may be found, all of them are candidates.
 
         Args:
             query: float32 [nq, dim], finite, nq 1 to 1,023.

@@ -110,6 +110,11 @@ class Codec:
         return (self.dim * self.bits + 7) // 8
 
     @cached_property
+    def prepared(self) -> kernels.SearchCodec | None:
+        """The codec as the search in bytes wants it; None without the native module."""
+        return kernels.search_codec(self.centroids, self.bucket_weights, self.inverse_norm_range)
+
+    @cached_property
     def hash(self) -> str:
         """32 hex characters over bits and tensors; equal hashes decode equally."""
         digest = hashlib.blake2b(digest_size=16)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ... import kernels
 from .. import limits
 from ..errors import CorruptIndexError, DimensionMismatchError, InvalidQueryError
+from .byte_search import byte_search
 from .plan import SearchPlan
 from .ranking import Ranking, best, best_documents, concatenate, scored
 from .segments import Mask, SearchableSegment, refusals_of, wanted_passages
@@ -26,12 +27,12 @@ def rank(
 ) -> Ranking:
     """Find the k best documents or passages for a query.
 
-    Flat segments are scored exactly. Coded ones go through the four PLAID stages, those of each
-    codec as a pool with a shortlist of its own: centroid scores under two codecs cannot be
-    compared, scores on reconstructed vectors can. Where `plan.exact` is set, or no more than
-    `plan.ndocs` passages of a pool may be found (after tombstones and filter), it is scored whole
-    on its reconstructed vectors. Where a shortlist yields fewer than k, it is widened until it
-    holds k or everything.
+    Flat segments are scored exactly. Coded ones go through a search in bytes or the four PLAID
+    stages, those of each codec as a pool with a shortlist of its own: centroid scores under two
+    codecs cannot be compared, scores on reconstructed vectors can. Where `plan.exact` is set, or
+    few passages of a pool may be found (after tombstones and filter), it is scored whole on its
+    reconstructed vectors. Where a shortlist yields fewer than k, it is widened until it holds k
+    or everything.
 
     Args:
         query: float32 [nq, dim], finite.
@@ -71,11 +72,18 @@ def _search_pool(
     """Score a pool's shortlist, widened until it gives what the plan asks for."""
     nprobe, ndocs, n_rescored = plan.nprobe, plan.ndocs, plan.n_rescored
     n_wanted = pool.n_wanted
-    while not plan.exact and n_wanted > ndocs:
-        passages = pool.rescore(pool.shortlist(nprobe, ndocs, n_rescored))
+    in_bytes = byte_search(pool)
+    # Where so few may be found, float32 is quick enough.
+    n_few = ndocs if in_bytes is None else plan.n_exact
+    while not plan.exact and n_wanted > n_few:
+        if in_bytes is None:
+            passages = pool.rescore(pool.shortlist(nprobe, ndocs, n_rescored))
+        else:
+            passages = in_bytes.shortlist(nprobe, ndocs, n_rescored)
         if len(passages) == n_wanted or _select(passages, segments, plan)[1]:
             return passages
         nprobe, ndocs, n_rescored = 2 * nprobe, 2 * ndocs, 2 * n_rescored
+        n_few = ndocs if in_bytes is None else n_few
     return pool.everything()
 
 
@@ -125,8 +133,7 @@ def _make_pools(
                 "manifest from a copy."
             )
         if id(codec) not in pools:
-            scores = kernels.centroid_scores(codec.centroids, query, threads=plan.threads)
-            pools[id(codec)] = CodedPool({}, {}, codec, query, plan, scores)
+            pools[id(codec)] = CodedPool({}, {}, codec, query, plan)
         pools[id(codec)].segments[number] = segment
         pools[id(codec)].wanted[number] = wanted[number]
     return list(pools.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
@@ -11,17 +12,18 @@ from ..errors import InvalidParameterError
 from ..validation import check_flag, check_integer
 
 GroupBy = Literal["document", "passage"]
+Algorithm = Literal["weft", "plaid"]
 
 GROUPINGS: Final = ("document", "passage")
 
-NPROBE: Final = 8
-"""Default nprobe: more did not find more on MiniLM's vectors, where best scores are low."""
+ALGORITHMS: Final = ("weft", "plaid")
 
-NDOCS: Final = 1024
-"""Default ndocs at least: fewer lose recall at k = 10, more gain little."""
+EFFORTS: Final = ("fast", "balanced", "exact")
 
-NDOCS_PER_HIT: Final = 16
-"""Default ndocs per k: four candidates are rescored for each hit wanted."""
+DEFAULT_EFFORT: Final = "balanced"
+
+FURTHER_EXACT: Final = 10
+"""Passages beyond k that are scored once more in float32: bytes may have exchanged neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +33,36 @@ class SearchPlan:
     Args:
         k: documents (or passages, see `group_by`) wanted, 1 to 10,000.
         nprobe: inverted lists taken per query vector, 1 to 4,096.
-        centroid_score_threshold: in the first centroid interaction only tokens whose centroid
+        centroid_score_threshold: in PLAID's first centroid interaction only tokens whose centroid
             scores at least this with some query vector take part; None lets all take part.
-        ndocs: passages that survive the first centroid interaction; a quarter of them, and
-            never fewer than k, are scored on their reconstructed vectors.
-        exact: score every passage; nprobe, threshold and ndocs then have no effect.
+        ndocs: passages that survive the first cut.
+        n_rescored: of these, passages that are scored on their residuals, at least k.
+        exact: score every passage in float32; nprobe, threshold, ndocs and n_rescored then have
+            no effect.
         group_by: "document" gives each document's best passage, "passage" gives all.
         threads: 0 for all cores.
+        algorithm: "weft" accumulates over inverted lists and works in bytes; "plaid" takes the
+            four published stages in float32.
     """
 
     k: int
     nprobe: int
     centroid_score_threshold: float | None
     ndocs: int
+    n_rescored: int
     exact: bool = False
     group_by: GroupBy = "document"
     threads: int = 0
+    algorithm: Algorithm = "weft"
 
     @property
-    def n_rescored(self) -> int:
-        """Passages that are scored on their reconstructed vectors."""
-        return max(self.ndocs // 4, self.k)
+    def n_exact(self) -> int:
+        """Passages that are scored once more in float32; documents may have several."""
+        per_hit = 2 if self.group_by == "document" else 1
+        return per_hit * self.k + FURTHER_EXACT
 
 
-KNOWN: Final = tuple(field.name for field in fields(SearchPlan))
+KNOWN: Final = (*(field.name for field in fields(SearchPlan)), "effort")
 """Names of all parameters."""
 
 
@@ -63,10 +71,12 @@ def make_plan(k: int = 10, **parameters: Any) -> SearchPlan:
 
     Args:
         k: documents or passages wanted.
-        parameters: fields of `SearchPlan` by name; those left out get their default.
+        parameters: fields of `SearchPlan` by name, and `effort`, which chooses those that are
+            left out: "fast", "balanced" (the default) or "exact".
 
     Raises:
-        InvalidParameterError: a name is unknown or a value outside its range.
+        InvalidParameterError: a name is unknown, a value outside its range, or two of them
+            contradict each other.
     """
     unknown = sorted(parameters.keys() - set(KNOWN))
     if unknown:
@@ -74,28 +84,68 @@ def make_plan(k: int = 10, **parameters: Any) -> SearchPlan:
             f"Unknown search parameter {', '.join(unknown)}: the known ones are {', '.join(KNOWN)}."
         )
     k = check_integer("k", k, 1, limits.MAX_K)
-    values = {**default_parameters(k), **parameters}
+    values = _complete(k, parameters)
+    ndocs = check_integer("ndocs", values["ndocs"], 1, limits.MAX_NDOCS)
+    rescored = values.get("n_rescored")
+    if rescored is not None:
+        rescored = check_integer("n_rescored", rescored, 1, limits.MAX_NDOCS)
     return SearchPlan(
         k=k,
         nprobe=check_integer("nprobe", values["nprobe"], 1, limits.MAX_NPROBE),
         centroid_score_threshold=_check_threshold(values["centroid_score_threshold"]),
-        ndocs=check_integer("ndocs", values["ndocs"], 1, limits.MAX_NDOCS),
+        ndocs=ndocs,
+        n_rescored=max(rescored or ndocs // 4, k),
         exact=check_flag("exact", values.get("exact", False)),
-        group_by=_check_grouping(values.get("group_by", "document")),
+        group_by=_check_choice("group_by", values.get("group_by", "document"), GROUPINGS),
         threads=check_integer("threads", values.get("threads", 0), 0, limits.MAX_THREADS),
+        algorithm=_check_choice("algorithm", values["algorithm"], ALGORITHMS),
     )
 
 
-def default_parameters(k: int) -> dict[str, Any]:
+def _complete(k: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with what the effort gives for those that are left out."""
+    given = dict(parameters)
+    effort = _check_choice("effort", given.pop("effort", DEFAULT_EFFORT), EFFORTS)
+    if effort == "exact" and given.setdefault("exact", True) is False:
+        raise InvalidParameterError('effort="exact" contradicts exact=False: leave one out.')
+    pruned = given.get("centroid_score_threshold") is not None
+    if given.setdefault("algorithm", "plaid" if pruned else "weft") == "weft" and pruned:
+        raise InvalidParameterError(
+            'centroid_score_threshold is a parameter of algorithm="plaid": leave one out.'
+        )
+    defaults = default_parameters(k, effort)
+    if given["algorithm"] == "plaid":
+        defaults["nprobe"] = PLAID_NPROBE
+    if "ndocs" in given:  # a quarter of it, not what belongs to another ndocs
+        defaults.pop("n_rescored")
+    return {**defaults, **given}
+
+
+def default_parameters(k: int, effort: str = DEFAULT_EFFORT) -> dict[str, Any]:
     """The shortlist parameters that a search of this k uses unless told otherwise.
 
-    No threshold: what prunes well depends on how high an encoder's scores are.
+    No threshold: what prunes well depends on how high an encoder's scores are. The numbers were
+    chosen by measurement, see docs/parameters.md.
     """
+    nprobe, ndocs, per_hit, rescored, rescored_per_hit = _PRESETS[effort]
+    most = limits.MAX_NDOCS
     return {
-        "nprobe": NPROBE,
+        "nprobe": nprobe,
         "centroid_score_threshold": None,
-        "ndocs": min(max(NDOCS, NDOCS_PER_HIT * k), limits.MAX_NDOCS),
+        "ndocs": min(max(ndocs, per_hit * k), most),
+        "n_rescored": min(max(rescored, rescored_per_hit * k), most),
     }
+
+
+PLAID_NPROBE: Final = 8
+"""Default nprobe of PLAID's stages: more did not find more on MiniLM's vectors."""
+
+# nprobe, ndocs at least and per hit, n_rescored at least and per hit.
+_PRESETS: Final = {
+    "fast": (16, 512, 8, 160, 3),
+    "balanced": (32, 1024, 16, 256, 4),
+    "exact": (32, 1024, 16, 256, 4),
+}
 
 
 def published_parameters(k: int) -> dict[str, Any]:
@@ -124,7 +174,8 @@ def _check_threshold(value: object) -> float | None:
     return float(value)
 
 
-def _check_grouping(value: object) -> GroupBy:
-    if value not in GROUPINGS:
-        raise InvalidParameterError(f"group_by is {value!r}: use 'document' or 'passage'.")
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> Any:
+    if value not in choices:
+        listed = " or ".join(repr(choice) for choice in choices)
+        raise InvalidParameterError(f"{name} is {value!r}: use {listed}.")
     return value

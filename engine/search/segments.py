@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import kernels
 from ..errors import CorruptIndexError
 
 if TYPE_CHECKING:
@@ -96,6 +97,13 @@ class SearchableSegment(Protocol):
     @property
     def ivf_pids(self) -> NDArray[np.uint32]:
         """uint32: the inverted lists, one behind the other."""
+
+    @property
+    def coded(self) -> kernels.CodedSegment:
+        """A coded segment's arrays, held for the search in bytes."""
+
+    def check_blocks(self, firsts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """Verify the checksums of blocks [first, end) of the segment's file."""
 
     def touch(self, name: str, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         """Verify the checksums of the rows [start, end) of an array, unless done before."""

@@ -7,6 +7,7 @@ scores under one codec are comparable. Source: Santhanam et al. 2022 (PLAID), se
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,6 @@ class CodedPool:
             theirs.
         query: float32 [nq, dim].
         plan: nprobe, threshold and threads; ndocs and nprobe may be overridden per call.
-        scores: float32 [K, nq], centroids times query.
     """
 
     segments: dict[int, SearchableSegment]
@@ -40,7 +40,11 @@ class CodedPool:
     codec: Codec
     query: FloatArray
     plan: SearchPlan
-    scores: FloatArray
+
+    @cached_property
+    def scores(self) -> FloatArray:
+        """float32 [K, nq], centroids times query."""
+        return kernels.centroid_scores(self.codec.centroids, self.query, threads=self.plan.threads)
 
     @property
     def n_wanted(self) -> int:

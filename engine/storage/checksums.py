@@ -107,6 +107,9 @@ class CheckedFile:
         data: uint8, the whole file.
         expected: uint32, the checksum of each block.
 
+    Attributes:
+        unchecked: bool, one per block; True until it was checked.
+
     Raises:
         CorruptIndexError: the number of checksums does not fit the file.
     """
@@ -116,7 +119,7 @@ class CheckedFile:
         self.name = name
         self.data = data
         self._expected = expected
-        self._unchecked = np.ones(len(expected), dtype=np.bool_)
+        self.unchecked = np.ones(len(expected), dtype=np.bool_)
         self._count_unchecked()
 
     def _count_unchecked(self) -> None:
@@ -125,8 +128,8 @@ class CheckedFile:
         Blocks only ever become checked, so sums that another thread has overtaken make a block
         be checked twice, and never not at all.
         """
-        self._before = np.concatenate(([0], np.cumsum(self._unchecked)))
-        self.all_checked = not self._unchecked.any()
+        self._before = np.concatenate(([0], np.cumsum(self.unchecked)))
+        self.all_checked = not self.unchecked.any()
 
     def touch(self, starts: NDArray[Any], ends: NDArray[Any]) -> None:
         """Check the blocks behind byte ranges `[start, end)` that were not checked yet.
@@ -146,7 +149,7 @@ class CheckedFile:
         wanted = np.zeros(len(self._expected) + 1, dtype=np.int64)
         np.add.at(wanted, firsts[new], 1)
         np.add.at(wanted, lasts[new], -1)
-        self._check((np.cumsum(wanted)[:-1] > 0) & self._unchecked)
+        self._check((np.cumsum(wanted)[:-1] > 0) & self.unchecked)
 
     def touch_range(self, start: int, end: int) -> None:
         """Check the blocks of one byte range."""
@@ -158,5 +161,5 @@ class CheckedFile:
         for first, last in edges.reshape(-1, 2).tolist():
             piece = self.data[first * BLOCK_BYTES : last * BLOCK_BYTES]
             _compare(self.name, kernels.crc32c(piece, BLOCK_BYTES), self._expected, first)
-            self._unchecked[first:last] = False
+            self.unchecked[first:last] = False
         self._count_unchecked()

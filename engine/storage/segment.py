@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import kernels
 from ..codec import Codec
 from .manifest import CODED
 from .passages import PassageStore
@@ -113,6 +114,19 @@ class SegmentView:
     def is_alive(self, docno: int) -> bool:
         """Whether a document is alive."""
         return self.alive_documents is None or bool(self.alive_documents[docno])
+
+    @property
+    def coded(self) -> kernels.CodedSegment:
+        """A coded segment's arrays, held for the search in bytes."""
+        return self.files.coded
+
+    def check_blocks(self, firsts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """Check the blocks [first, end) of the segment's file, unless done before.
+
+        Raises:
+            CorruptIndexError: a block is not what was written; names file and offset.
+        """
+        self.files.check_blocks(firsts, ends)
 
     def touch(self, name: str, starts: NDArray[Any], ends: NDArray[Any]) -> None:
         """Check the blocks behind rows `[start, end)` of an array that is about to be read.

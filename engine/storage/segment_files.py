@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import kernels
 from ..errors import CorruptIndexError, SnapshotClosedError
-from .checksums import CheckedFile, require_length, verify_file
+from .checksums import BLOCK_BYTES, CheckedFile, require_length, verify_file
 from .connections import Connections
 from .directory import Directory
 from .files import read_tensors
@@ -208,6 +210,27 @@ class SegmentFiles:
         }
         self._require(len(tensors["id_hashes"]) == documents, "ids are not one per document")
         return IdTable(tensors, self._name)
+
+    @cached_property
+    def coded(self) -> kernels.CodedSegment:
+        """The arrays of a coded segment for the search in bytes, which reads no unchecked block."""
+        names = ("codes", "residuals", "inverse_norms", "ivf_pids")
+        return kernels.coded_segment(
+            self.codes,
+            self.residuals,
+            self.inverse_norms,
+            self.ivf_centroids,
+            self.ivf_offsets,
+            self.ivf_pids,
+            self.offsets,
+            self.ref.n_centroids,
+            unchecked=self._file.unchecked,
+            positions=[self.tensors[name].start for name in names],
+        )
+
+    def check_blocks(self, firsts: Array, ends: Array) -> None:
+        """Check blocks `[first, end)` of the arrays' file, if not checked yet."""
+        self._file.touch(firsts * BLOCK_BYTES, ends * BLOCK_BYTES)
 
     def touch(self, key: str, starts: Array, ends: Array) -> None:
         """Check the blocks behind rows `[start, end)` of a tensor, if not checked yet."""

@@ -6,11 +6,11 @@ from weft.engine.search.plan import published_parameters
 
 TIE = 1e-4
 DIM = 24
-SETTINGS = [
+SETTINGS = [  # of algorithm="plaid", which a threshold chooses by itself
     {"k": 10, **published_parameters(10)},
     {"k": 100, **published_parameters(100), "ndocs": 400},
     {"k": 100, "nprobe": 4, "centroid_score_threshold": 0.4, "ndocs": 480},
-    {"k": 100, "nprobe": 3, "centroid_score_threshold": None, "ndocs": 440},
+    {"k": 100, "nprobe": 3, "algorithm": "plaid", "ndocs": 440},
     {"k": 5, "nprobe": 2, "centroid_score_threshold": 0.8, "ndocs": 80},
 ]
 
@@ -38,7 +38,7 @@ def same_top(names, scores, expected, k):
 
 def oracle_search(world, query, names, plan):
     """The stages as they stand, with more probes and passages while fewer than k are found."""
-    nprobe, ndocs, n_rescored = plan.nprobe, plan.ndocs, max(plan.ndocs // 4, plan.k)
+    nprobe, ndocs, n_rescored = plan.nprobe, plan.ndocs, plan.n_rescored
     while len(names) > ndocs:
         found = world.oracle.search(
             query,

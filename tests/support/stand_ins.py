@@ -2,7 +2,13 @@
 
 import numpy as np
 
+from weft import kernels
+
 LARGE = ("embeddings", "codes", "residuals", "inverse_norms", "ivf_pids")
+
+
+BLOCK = 65536
+IN_FILE = ("codes", "residuals", "inverse_norms", "ivf_pids")
 
 
 class StandInSegment:
@@ -19,10 +25,45 @@ class StandInSegment:
         for name, array in arrays.items():
             setattr(self, name, np.zeros_like(array) if name in LARGE else array)
 
+        if kind == "coded":
+            self.lay_out()
+
+    def lay_out(self):
+        """As if the large arrays stood in a file, each from the start of a block."""
+        sizes = [-(-self.true[name].nbytes // BLOCK) for name in IN_FILE]
+        self.starts = dict(zip(IN_FILE, np.cumsum([0, *sizes])[:-1].tolist(), strict=True))
+        self.unchecked = np.ones(sum(sizes), dtype=bool)
+        self.held = {name: getattr(self, name) for name in IN_FILE}
+        self.coded = kernels.coded_segment(
+            *(self.held[name] for name in IN_FILE[:3]),
+            self.ivf_centroids,
+            self.ivf_offsets,
+            self.held["ivf_pids"],
+            self.offsets,
+            self.n_centroids,
+            unchecked=self.unchecked,
+            positions=[BLOCK * self.starts[name] for name in IN_FILE],
+        )
+
+    def check_blocks(self, firsts, ends):
+        for block in (
+            b for first, end in zip(firsts, ends, strict=True) for b in range(first, end)
+        ):
+            name = max((n for n in IN_FILE if self.starts[n] <= block), key=self.starts.get)
+            part = slice(
+                BLOCK * (block - self.starts[name]), BLOCK * (block + 1 - self.starts[name])
+            )
+            bytes_of(self.held[name])[part] = bytes_of(self.true[name])[part]
+            self.unchecked[block] = False
+
     def touch(self, name, starts, ends):
         seen, true = getattr(self, name), self.true[name]
         for start, end in zip(starts, ends, strict=True):
             seen[start:end] = true[start:end]
+
+
+def bytes_of(array):
+    return array.reshape(-1).view(np.uint8)
 
 
 def flat_segment(passages, **more):

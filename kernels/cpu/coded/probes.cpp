@@ -1,6 +1,7 @@
 #include "cpu/coded/probes.h"
 
 #include <algorithm>
+#include <span>
 
 namespace weft::cpu {
 namespace {
@@ -53,14 +54,37 @@ void scatter(Search& search, std::int64_t n_centroids, std::vector<std::int64_t>
   }
 }
 
+// Where too few are above byte 0, of those at byte 0 the first ones, which come last in order.
+void fill_up(const Search& search, std::int64_t n_centroids, std::size_t column,
+             std::span<Probe> missing) {
+  const std::uint8_t* byte = search.memory.table.data() + column;
+  std::size_t n = 0;
+  for (std::int64_t i = 0; i < n_centroids && n < missing.size(); ++i) {
+    if (byte[i * search.bytes.columns] > 0) continue;
+    missing[n++] = std::uint64_t{255} << 32 | static_cast<std::uint64_t>(i);
+  }
+}
+
+// How many probes each column has.
+std::vector<std::int64_t> probe_counts(const Search& search, std::int64_t n_centroids,
+                                       std::vector<std::int64_t> hits) {
+  const std::int64_t least = std::min(search.limits.nprobe, n_centroids);
+  for (std::int64_t j = 0; j < search.bytes.n_vectors; ++j) {
+    std::int64_t& count = hits[static_cast<std::size_t>(j)];
+    count = std::max(count, least);
+  }
+  return hits;
+}
+
 }  // namespace
 
 Probes choose_probes(Search& search, std::int64_t n_centroids) {
-  std::vector<std::int64_t> counts = count_columns(search, n_centroids);
-  while (lower_limits(search, counts)) {
+  std::vector<std::int64_t> hits = count_columns(search, n_centroids);
+  while (lower_limits(search, hits)) {
     collect_again(search);
-    counts = count_columns(search, n_centroids);
+    hits = count_columns(search, n_centroids);
   }
+  const std::vector<std::int64_t> counts = probe_counts(search, n_centroids, hits);
   std::vector<std::int64_t> all(counts.size() + 1);
   for (std::size_t j = 0; j < counts.size(); ++j) all[j + 1] = all[j] + counts[j];
   Probe* probes = search.memory.probes.resize(all.back());
@@ -69,6 +93,7 @@ Probes choose_probes(Search& search, std::int64_t n_centroids) {
   for (std::size_t j = 0; j < counts.size(); ++j) {
     Probe* const begin = probes + all[j];
     Probe* const end = probes + all[j + 1];
+    fill_up(search, n_centroids, j, {begin + hits[j], end});
     Probe* const kept = begin + std::min(counts[j], search.limits.nprobe);
     if (kept < end) std::nth_element(begin, kept, end);
     std::sort(begin, kept);

@@ -16,7 +16,8 @@ struct Probes {
   static std::uint32_t centroid(Probe probe) { return static_cast<std::uint32_t>(probe); }
 };
 
-// The best limits.nprobe of the first n_centroids for each column, of those above byte 0.
+// The best limits.nprobe of the first n_centroids for each column, or all where there are fewer;
+// the lower number first in a tie, as between all that score below the column's mean.
 Probes choose_probes(Search& search, std::int64_t n_centroids);
 
 }  // namespace weft::cpu

@@ -73,14 +73,50 @@ void write(const Search& search, const std::vector<Ranked>& ranked, Found* found
   }
 }
 
+std::int64_t count_allowed(const Search& search) {
+  std::int64_t count = 0;
+  for (const SearchedSegment& searched : search.segments) {
+    const std::int64_t n = searched.segment->n_passages();
+    if (searched.allowed == nullptr) {
+      count += n;
+      continue;
+    }
+    for (std::int64_t i = 0; i < n; ++i) count += searched.allowed[i] != 0 ? 1 : 0;
+  }
+  return count;
+}
+
+// All passages that may be found: probing would only lose some.
+std::int64_t take_all(Search& search, std::int64_t count) {
+  Key* next = search.memory.keys.resize(count);
+  for (std::size_t s = 0; s < search.segments.size(); ++s) {
+    const std::uint8_t* allowed = search.segments[s].allowed;
+    for (std::int64_t i = search.places[s]; i < search.places[s + 1]; ++i) {
+      if (allowed == nullptr || allowed[i - search.places[s]] != 0) *next++ = static_cast<Key>(i);
+    }
+  }
+  return count;
+}
+
+Status find_candidates(Search& search, std::int64_t* n_keys) {
+  const std::int64_t n_allowed = count_allowed(search);
+  if (n_allowed <= search.limits.n_candidates) {
+    *n_keys = take_all(search, n_allowed);
+    return {};
+  }
+  Status status = accumulate(search);
+  if (status.ok() && search.unchecked.empty()) *n_keys = select_candidates(search);
+  return status;
+}
+
 Status run(Search& search, Found* found) {
   const auto waits = [&] { return !search.unchecked.empty(); };
   search.memory.workers.resize(static_cast<std::size_t>(search.limits.threads));
   search.bytes = quantize_query(search.query, search.primitives.query_levels,
                                 search.codec.layout, search.memory);
   if (Status status = score_centroids(search); !status.ok()) return status;
-  if (Status status = accumulate(search); !status.ok() || waits()) return status;
-  std::int64_t n_keys = select_candidates(search);
+  std::int64_t n_keys = 0;
+  if (Status status = find_candidates(search, &n_keys); !status.ok() || waits()) return status;
   if (Status status = interact(search, &n_keys); !status.ok() || waits()) return status;
   if (Status status = rescore(search, n_keys); !status.ok() || waits()) return status;
   std::vector<Ranked> ranked;
