@@ -29,6 +29,7 @@ CodedCodec::CodedCodec(const Matrix<float>& float_centroids, const Buckets& floa
       layout(float_centroids.columns, float_buckets.bits),
       row_scales(static_cast<std::size_t>(float_centroids.rows)),
       bytes_(float_centroids.rows, padded(float_centroids.columns, 4)) {
+  idle_.reserve(kMostIdle);  // here, since giving back must not throw
   std::fill_n(bytes_.data(), centroids.rows * row_bytes(), std::uint8_t{0});
   for (std::int64_t i = 0; i < centroids.rows; ++i) quantize_row(i);
   inverse_norm_scale = {
@@ -66,7 +67,6 @@ std::unique_ptr<Memory> CodedCodec::take_memory() const {
 void CodedCodec::give_back(std::unique_ptr<Memory> memory) const {
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock() || idle_.size() >= kMostIdle) return;
-  idle_.reserve(kMostIdle);
   idle_.push_back(std::move(memory));
 }
 

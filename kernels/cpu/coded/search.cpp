@@ -86,16 +86,18 @@ std::int64_t count_allowed(const Search& search) {
   return count;
 }
 
-// All passages that may be found: probing would only lose some.
+// All passages that may be found: probing would only lose some. Never more than were counted,
+// even if the caller allows others meanwhile.
 std::int64_t take_all(Search& search, std::int64_t count) {
   Key* next = search.memory.keys.resize(count);
+  const Key* const end = next + count;
   for (std::size_t s = 0; s < search.segments.size(); ++s) {
     const std::uint8_t* allowed = search.segments[s].allowed;
-    for (std::int64_t i = search.places[s]; i < search.places[s + 1]; ++i) {
+    for (std::int64_t i = search.places[s]; i < search.places[s + 1] && next < end; ++i) {
       if (allowed == nullptr || allowed[i - search.places[s]] != 0) *next++ = static_cast<Key>(i);
     }
   }
-  return count;
+  return count - (end - next);
 }
 
 Status find_candidates(Search& search, std::int64_t* n_keys) {
