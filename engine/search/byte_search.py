@@ -30,7 +30,7 @@ class ByteSearch:
     codec: kernels.SearchCodec
 
     def shortlist(self, nprobe: int, ndocs: int, n_rescored: int) -> Ranking:
-        """The passages that scored best, by segment and pid.
+        """The passages that scored best, best first, ties by segment and pid.
 
         Args:
             nprobe: inverted lists per query vector.
@@ -57,9 +57,7 @@ class ByteSearch:
             if not len(unchecked):
                 break
             _check_blocks(segments, unchecked)
-        order = np.lexsort((pids, positions))
-        found = np.array(numbers, dtype=np.int32)[positions[order]]
-        return Ranking(found, pids[order], scores[order])
+        return Ranking(np.array(numbers, dtype=np.int32)[positions], pids, scores)
 
 
 def byte_search(pool: CodedPool) -> ByteSearch | None:

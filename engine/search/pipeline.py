@@ -63,13 +63,15 @@ def rank(
     ]
     pools = _make_pools(segments, wanted, query, plan)
     coded = [_search_pool(pool, segments, plan) for pool in pools]
+    if len(coded) == 1 and not flat:
+        return coded[0]
     return _select(_merge([*flat, *coded]), segments, plan)[0]
 
 
 def _search_pool(
     pool: CodedPool, segments: Sequence[SearchableSegment], plan: SearchPlan
 ) -> Ranking:
-    """Score a pool's shortlist, widened until it gives what the plan asks for."""
+    """The best of a pool: of a shortlist, widened until it gives what the plan asks for."""
     nprobe, ndocs, n_rescored = plan.nprobe, plan.ndocs, plan.n_rescored
     n_wanted = pool.n_wanted
     in_bytes = byte_search(pool)
@@ -80,15 +82,16 @@ def _search_pool(
             passages = pool.rescore(pool.shortlist(nprobe, ndocs, n_rescored))
         else:
             passages = in_bytes.shortlist(nprobe, ndocs, n_rescored)
-        if len(passages) == n_wanted or _select(passages, segments, plan)[1]:
-            return passages
+        selected, enough = _select(passages, segments, plan)
+        if enough or len(passages) == n_wanted:
+            return selected
         nprobe, ndocs, n_rescored = 2 * nprobe, 2 * ndocs, 2 * n_rescored
         n_few = ndocs if in_bytes is None else n_few
-    return pool.everything()
+    return _select(pool.everything(), segments, plan)[0]
 
 
 def _merge(parts: list[Ranking]) -> Ranking:
-    """All scored passages in the order of segment and pid, which decides between equals."""
+    """The parts in one order that decides between equals: by segment, then by pid."""
     merged = concatenate(parts)
     return merged.take(np.argsort(merged.segment, kind="stable"))
 

@@ -56,7 +56,7 @@ def make_metadata(values: Any, where: str) -> dict[str, Any]:
     """
     _require_text(values, limits.MAX_METADATA_BYTES, f"{where}: its metadata")
     try:
-        metadata = json.loads(values, parse_constant=_refuse_constant)
+        metadata = _DECODER.decode(values)
         if "\\u" in values:
             # Escapes may stand for lone surrogates, which nothing can print or store again.
             json.dumps(metadata, ensure_ascii=False).encode("utf-8")
@@ -71,6 +71,10 @@ def make_metadata(values: Any, where: str) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON")
+
+
+# Making a decoder takes longer than decoding what most documents have.
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
