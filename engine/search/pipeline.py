@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from .segments import Mask, SearchableSegment, refusals_of, wanted_passages
 from .shortlist import CodedPool, all_pids
 
 FloatArray = NDArray[np.float32]
+
+FEW: Final = 64
+"""Passages that are scored in float32 as quickly as in bytes."""
 
 
 def rank(
@@ -76,7 +80,7 @@ def _search_pool(
     n_wanted = pool.n_wanted
     in_bytes = byte_search(pool)
     # Where so few may be found, float32 is quick enough.
-    n_few = ndocs if in_bytes is None else plan.n_exact
+    n_few = ndocs if in_bytes is None else FEW
     while not plan.exact and n_wanted > n_few:
         if in_bytes is None:
             passages = pool.rescore(pool.shortlist(nprobe, ndocs, n_rescored))
@@ -86,7 +90,7 @@ def _search_pool(
         if enough or len(passages) == n_wanted:
             return selected
         nprobe, ndocs, n_rescored = 2 * nprobe, 2 * ndocs, 2 * n_rescored
-        n_few = ndocs if in_bytes is None else n_few
+        n_few = ndocs if in_bytes is None else FEW
     return _select(pool.everything(), segments, plan)[0]
 
 

@@ -22,8 +22,8 @@ EFFORTS: Final = ("fast", "balanced", "exact")
 
 DEFAULT_EFFORT: Final = "balanced"
 
-FURTHER_EXACT: Final = 10
-"""Passages beyond k that are scored once more in float32: bytes may have exchanged neighbours."""
+MOST_EXACT: Final = 10
+"""Passages scored once more in float32: it puts the first into the right order, no more pays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,8 @@ class SearchPlan:
 
     @property
     def n_exact(self) -> int:
-        """Passages that are scored once more in float32; documents may have several."""
-        per_hit = 2 if self.group_by == "document" else 1
-        return per_hit * self.k + FURTHER_EXACT
+        """Passages that are scored once more in float32 after a search in bytes."""
+        return min(self.k, MOST_EXACT)
 
 
 KNOWN: Final = (*(field.name for field in fields(SearchPlan)), "effort")

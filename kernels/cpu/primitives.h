@@ -25,6 +25,11 @@ struct ColumnScales {
   const float* offsets;
 };
 
+// A key holds a score in its high bits and, in these low ones, kMostKeyRows - 1 less a row's number:
+// of equal scores the lower row has the higher key.
+inline constexpr int kKeyRowBits = 10;
+inline constexpr std::int64_t kMostKeyRows = 1 << kKeyRowBits;
+
 struct Primitives {
   const char* name;
   std::int64_t lanes;
@@ -67,6 +72,9 @@ struct Primitives {
   void (*look_up_weights)(const std::uint8_t* packed, std::int64_t n_rows, std::int64_t dim,
                           int bits, const float* weights, float* out);
 
+  // row[d] = (centroid[d] + row[d]) * inverse_norm.
+  void (*add_centroid)(const float* centroid, float inverse_norm, std::int64_t dim, float* row);
+
   // buckets[d] = number of cutoffs <= values[d] - centroid[d]; cutoffs ascend, and there are 1, 3,
   // 15 or 255.
   void (*bucketize)(const float* values, const float* centroid, std::int64_t dim,
@@ -80,6 +88,13 @@ struct Primitives {
   // of 4; query [columns / 32][row_bytes / 4][32][4], columns a multiple of 32.
   void (*dot_bytes)(const std::uint8_t* rows, std::int64_t n_rows, std::int64_t row_bytes,
                     const std::int8_t* query, std::int64_t columns, std::int32_t* out);
+
+  // keys[., j] stay the `depth` highest of those present and of the n_rows new ones, descending:
+  // round((tile[r, j] - biases[j]) * factors[r]), within 21 bits and a sign, over the low bits of
+  // row first + r < kMostKeyRows; columns padded.
+  void (*best_keys)(const std::int32_t* tile, std::int64_t n_rows, std::int64_t columns,
+                    const float* factors, const std::int32_t* biases, std::int64_t first,
+                    std::int64_t depth, std::int32_t* keys);
 
   // bytes[r, j] = the byte nearest to tile[r, j] * scales[j] * row.scale + lows[j] * row.low +
   // offsets[j], for row = rows[r].

@@ -8,6 +8,7 @@
 
 #include "cpu/baseline/bytes.inc"
 #include "cpu/baseline/crc32c.h"
+#include "cpu/baseline/keys.inc"
 
 namespace weft::cpu {
 namespace {
@@ -142,6 +143,10 @@ void look_up_weights(const std::uint8_t* packed, std::int64_t n_rows, std::int64
   }
 }
 
+void add_centroid(const float* centroid, float inverse_norm, std::int64_t dim, float* row) {
+  for (std::int64_t d = 0; d < dim; ++d) row[d] = (centroid[d] + row[d]) * inverse_norm;
+}
+
 void bucketize(const float* values, const float* centroid, std::int64_t dim, const float* cutoffs,
                std::int64_t n_cutoffs, std::uint8_t* buckets) {
   for (std::int64_t d = 0; d < dim; ++d) {
@@ -168,9 +173,11 @@ const Primitives kBaseline = {
     .find_row_above = find_row_above,
     .halves_to_floats = halves_to_floats,
     .look_up_weights = look_up_weights,
+    .add_centroid = add_centroid,
     .bucketize = bucketize,
     .query_levels = kQueryLevels,
     .dot_bytes = dot_bytes,
+    .best_keys = best_keys,
     .scores_to_bytes = scores_to_bytes,
     .collect_bytes = collect_bytes,
     .collect_words = collect_words,

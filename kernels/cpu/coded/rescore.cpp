@@ -247,15 +247,15 @@ Status score_exactly(Search& search, std::int64_t place, WorkerMemory& worker, f
   forget_maxima(best, columns);
   for (std::int64_t t = 0; t < tokens.size(); t += kTileRows) {
     const std::int64_t n_rows = std::min(kTileRows, tokens.size() - t);
+    for (std::int64_t r = 0; r < n_rows; ++r) {
+      prefetch(search.codec.centroids.row(worker.codes[t + r]), dim * 4);
+    }
     const Buckets& buckets = search.codec.buckets;
     search.primitives.look_up_weights(tokens.segment->tokens.residuals.row(tokens.rows.begin + t),
                                       n_rows, dim, buckets.bits, buckets.weights.data(), rows);
     for (std::int64_t r = 0; r < n_rows; ++r) {
-      const float* centroid = search.codec.centroids.row(worker.codes[t + r]);
-      const float norm = worker.inverse_norms[t + r];
-      for (std::int64_t d = 0; d < dim; ++d) {
-        rows[r * dim + d] = (centroid[d] + rows[r * dim + d]) * norm;
-      }
+      search.primitives.add_centroid(search.codec.centroids.row(worker.codes[t + r]),
+                                     worker.inverse_norms[t + r], dim, rows + r * dim);
     }
     search.primitives.dot(rows, n_rows, dim, search.memory.panels.data(), n_panels, tile);
     search.primitives.max_rows(tile, n_rows, columns, best);
