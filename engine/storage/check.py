@@ -131,7 +131,7 @@ class _Generation:
             self._bad_codecs.add(ref.id)
             users = [s for s in self._manifest.segments if ref.reads(s.codec, s.n_centroids)]
             loses = f"the {len(users)} segments that are read with it"
-            self._findings.add(name, _problem(error, name), loses)
+            self._add(name, error, loses)
 
     def _check_tombstones(self, ref: TombstoneRef) -> None:
         name = tombstone_file(ref.id)
@@ -141,9 +141,16 @@ class _Generation:
             self._require_known_rows(tombstones, name)
         except (CorruptIndexError, StorageError) as error:
             loses = f"the deletion or replacement of {ref.n_rows:,} documents"
-            self._findings.add(name, _problem(error, name), loses)
+            self._add(name, error, loses)
         else:
             self._tombstones[ref.id] = tombstones
+
+    def _add(self, name: str, error: CorruptIndexError | StorageError, loses: str) -> None:
+        """Note what is wrong with a file; raises where the disk merely refused."""
+        unreadable = isinstance(error, StorageError)
+        if isinstance(error, StorageError) and not is_media_error(error):
+            raise error
+        self._findings.add(name, words(error, name), loses, unreadable=unreadable)
 
     def _require_known_rows(self, tombstones: Tombstones, name: str) -> None:
         """Rows are documents of their segments; rows of segments that are gone may stay."""
@@ -226,13 +233,6 @@ class _Generation:
             bad_tombstones={ref.id for ref in self._lost_tombstones},
             superseded=self._superseded,
         )
-
-
-def _problem(error: CorruptIndexError | StorageError, name: str) -> str:
-    """What is wrong with a file; raises where the disk merely refused."""
-    if isinstance(error, StorageError) and not is_media_error(error):
-        raise error
-    return words(error, name)
 
 
 def _superseded(

@@ -6,14 +6,16 @@ with the segments that need them. What the damage has made uncertain is told, ne
 
 from __future__ import annotations
 
+import errno
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from ..errors import CommitConflictError, CorruptIndexError, StorageError
 from .check import Inspection, inspect
-from .checking.blocks import is_media_error
-from .checking.report import RepairReport
+from .checking.blocks import is_media_error, stays_unreadable
+from .checking.report import Damage, RepairReport
 from .commit import Outcome, publish
 from .directory import Directory
 from .files import discard_file, remove_file
@@ -40,6 +42,10 @@ def repair(directory: Directory | str | Path) -> RepairReport:
     is told by the sequences. A damaged newest manifest is succeeded by the newest one that can be
     read; damaged manifests are removed, with those before them.
 
+    What the disk merely failed to read is read again right before it is dropped, since such
+    failures may pass. A newest manifest that cannot be read is never gone past, because what was
+    committed with it was acknowledged and may be whole.
+
     Where others have committed since the check, the index is checked again, since a writer that
     had it open before may have replaced what was lost. Where they are quicker each time, what was
     found is dropped from what they have left, and damage to that is for the next check to tell.
@@ -54,7 +60,7 @@ def repair(directory: Directory | str | Path) -> RepairReport:
         IndexNotFoundError: there is no index.
         UnsupportedFormatError: a newer Weft wrote it.
         CorruptIndexError: no manifest can be read: there is nothing to go by.
-        StorageError: the disk refused.
+        StorageError: the disk refused, fails to read the newest manifest, or fails now and then.
         CommitConflictError, CommitUncertainError: as of any commit.
     """
     place = as_directory(directory)
@@ -86,6 +92,8 @@ class _Repair:
 
     def run(self) -> RepairReport | None:
         """Commit the repair; None if the index should be inspected again, and nothing was done."""
+        if self._has_passed():
+            return None
         committed = self._commit()
         if committed is None:
             return None
@@ -126,23 +134,60 @@ class _Repair:
         )
 
     def _base(self, number: int) -> Manifest | None:
-        """The newest manifest, or the one that was checked if the newest was found damaged.
+        """The newest manifest, or the one that was checked if all above it are damaged.
 
-        What is refused in passing is not damage: a successor of an older generation would take
+        What cannot be read just now is not damage: a successor of an older generation would take
         away what was acknowledged.
 
         Returns:
             None if the newest was collected just now, since there is a newer one.
         """
-        try:
-            return read_manifest(self._directory, number)
-        except FileNotFoundError:
-            return None
-        except (CorruptIndexError, StorageError) as error:
-            is_damage = isinstance(error, CorruptIndexError) or is_media_error(error)
-            if not is_damage or number not in self._found.manifests.damaged:
-                raise
-            return self._found.manifest
+        lowest = self._found.manifest.generation
+        present = [n for n in generations(self._directory) if lowest <= n <= number]
+        for candidate in reversed(present):
+            try:
+                return read_manifest(self._directory, candidate)
+            except FileNotFoundError:
+                if candidate == number:
+                    return None
+            except CorruptIndexError:
+                if candidate not in self._found.manifests.damaged:
+                    raise
+            except StorageError as error:
+                if not is_media_error(error):
+                    raise
+                raise _unreadable(error, candidate) from error
+        return self._found.manifest
+
+    def _has_passed(self) -> bool:
+        """Whether something can be read again that the disk had failed to read.
+
+        Raises:
+            StorageError: the index will not be checked again, and what there is to drop is not
+                known for certain.
+        """
+        places: dict[str, list[Damage]] = defaultdict(list)
+        for damage in self._found.report.damage:
+            if not damage.file.startswith("manifest."):
+                places[damage.segment or damage.file].append(damage)
+        for found in places.values():
+            if all(damage.unreadable for damage in found) and not self._stays(found):
+                if self._may_inspect_again:
+                    return True
+                raise StorageError(
+                    errno.EIO,
+                    "the disk fails to read it now and then; nothing was repaired. Copy the index "
+                    "to another disk, then repair the copy",
+                    found[0].file,
+                )
+        return False
+
+    def _stays(self, places: list[Damage]) -> bool:
+        """Whether one of the places of a segment, or of another file, cannot be read still."""
+        return any(
+            stays_unreadable(self._directory, place.file, place.offset or 0, place.size_bytes)
+            for place in places
+        )
 
     def _successor(self, base: Manifest, generation: int) -> tuple[Manifest | None, list[str]]:
         """The repaired manifest and the files written for it; None if the base needs no change."""
@@ -183,3 +228,14 @@ class _Repair:
         if numbers:
             self._directory.sync_folder()
         return tuple(manifest_name(number) for number in numbers)
+
+
+def _unreadable(error: StorageError, generation: int) -> StorageError:
+    """What is told of a manifest that nothing may be built past."""
+    return StorageError(
+        error.errno,
+        f"the disk fails to read it ({error.strerror}), and what was committed with it may be "
+        "whole: nothing was repaired. Try again. If it stays so, copy the index to another disk: "
+        f"without this file the copy is the index as it was before generation {generation}",
+        manifest_name(generation),
+    )

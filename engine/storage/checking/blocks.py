@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,13 @@ from ..directory import Directory
 
 MAX_PLACES: Final = 1000
 """Damaged places of one file that are told one by one; a longer run follows as one."""
+
+
+READS: Final = 3
+"""Times that a place is read before it counts as unreadable for good."""
+
+PAUSE_SECONDS: Final = 0.1
+"""Between two of them: what fails in passing often fails twice in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,38 @@ def _read(directory: Directory, name: str, offset: int, length: int) -> bytes | 
             return None
         raise
     return data if len(data) == length else None
+
+
+def stays_unreadable(directory: Directory, name: str, offset: int, size_bytes: int | None) -> bool:
+    """Whether the medium fails at a place of a file each time that it is read again.
+
+    Args:
+        directory: of the index.
+        name: of the file.
+        offset: where the place begins.
+        size_bytes: its length; None for all that follows.
+
+    Raises:
+        StorageError: the disk refuses for another reason than a damaged medium.
+    """
+    for attempt in range(READS):
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
+        if _can_be_read(directory, name, offset, size_bytes):
+            return False
+    return True
+
+
+def _can_be_read(directory: Directory, name: str, offset: int, size_bytes: int | None) -> bool:
+    try:
+        end = directory.status(name).size_bytes
+    except FileNotFoundError:
+        return False
+    end = end if size_bytes is None else offset + size_bytes
+    pieces = range(offset, end, READ_BYTES)
+    return all(
+        _read(directory, name, start, min(READ_BYTES, end - start)) is not None for start in pieces
+    )
 
 
 def is_media_error(error: OSError) -> bool:

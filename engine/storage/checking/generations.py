@@ -51,6 +51,7 @@ class Manifests:
         present: generations whose manifests are there, ascending.
         readable: the sound ones, by generation.
         damaged: problem of each manifest that is not sound.
+        unreadable: those of them that the disk failed to read.
 
     Raises:
         IndexNotFoundError: there is no index.
@@ -64,6 +65,7 @@ class Manifests:
             raise IndexNotFoundError(f"{directory} holds no Weft index: check the path.")
         self.readable: dict[int, Manifest] = {}
         self.damaged: dict[int, str] = {}
+        self.unreadable: set[int] = set()
         for number in self.present:
             self._read(directory, number)
         if not self.readable and self.damaged:
@@ -78,8 +80,10 @@ class Manifests:
         except FileNotFoundError:
             return
         except (CorruptIndexError, StorageError) as error:
-            if isinstance(error, StorageError) and not is_media_error(error):
-                raise
+            if isinstance(error, StorageError):
+                if not is_media_error(error):
+                    raise
+                self.unreadable.add(number)
             text = str(error).removeprefix(manifest_name(number)).lstrip(": ")
             self.damaged[number] = text.partition(": restore")[0].rstrip(".")
 
@@ -94,7 +98,8 @@ class Manifests:
             loses = ONLY_OLDER
             if number > self.newest:
                 loses = f"what was committed after generation {self.newest}"
-            findings.add(manifest_name(number), problem, loses)
+            unreadable = number in self.unreadable
+            findings.add(manifest_name(number), problem, loses, unreadable=unreadable)
         # No damage: a writer that slept through a collection may leave a manifest far below.
         n_missing = self.present[-1] - self.present[0] + 1 - len(self.present)
         if n_missing:

@@ -17,6 +17,7 @@ class Damage:
         problem: what is wrong.
         loses: what cannot be relied on any more.
         segment: id of the segment that the file belongs to, else None.
+        unreadable: the disk failed to read it, so that another attempt may yet succeed.
     """
 
     file: str
@@ -25,6 +26,7 @@ class Damage:
     problem: str
     loses: str
     segment: str | None = None
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,11 @@ class Findings:
         offset: int | None = None,
         size_bytes: int | None = None,
         segment: str | None = None,
+        unreadable: bool = False,
     ) -> None:
         """Note a damaged place."""
-        self.damage.append(Damage(file, offset, size_bytes, problem, loses, segment))
+        found = Damage(file, offset, size_bytes, problem, loses, segment, unreadable)
+        self.damage.append(found)
 
     def read(self, size_bytes: int) -> None:
         """Count a file."""

@@ -18,7 +18,7 @@ from ..manifest import SegmentRef
 from ..passages_connection import SQLITE_ERRORS, connect, translated
 from ..segment_files import SegmentFiles
 from .arrays import array_problems
-from .blocks import BadRange, bad_ranges, is_media_error
+from .blocks import UNREADABLE, BadRange, bad_ranges, is_media_error
 from .ids import id_problems
 from .lost import LostNames
 from .report import Findings, LostDocuments
@@ -116,7 +116,9 @@ class SegmentCheck:
     def _name(self, file: str) -> str:
         return segment_file(self.ref.id, file)
 
-    def _add(self, file: str, problem: str, bad: BadRange | None = None) -> None:
+    def _add(
+        self, file: str, problem: str, bad: BadRange | None = None, *, unreadable: bool = False
+    ) -> None:
         name = self._name(file)
         self.damaged = self.damaged or name
         self._findings.add(
@@ -126,6 +128,7 @@ class SegmentCheck:
             offset=None if bad is None else bad.offset,
             size_bytes=None if bad is None else bad.size_bytes,
             segment=self.ref.id,
+            unreadable=unreadable,
         )
 
     def _read_checksums(self) -> dict[str, U32] | None:
@@ -135,7 +138,8 @@ class SegmentCheck:
         except (CorruptIndexError, StorageError) as error:
             if isinstance(error, StorageError) and not is_media_error(error):
                 raise
-            self._add(CHECKSUMS_FILE, words(error, self._name(CHECKSUMS_FILE)))
+            problem = words(error, self._name(CHECKSUMS_FILE))
+            self._add(CHECKSUMS_FILE, problem, unreadable=isinstance(error, StorageError))
             return None
         sizes = {ARRAYS_FILE: self.ref.arrays_bytes, PASSAGES_FILE: self.ref.passages_bytes}
         for file, size_bytes in sizes.items():
@@ -165,7 +169,7 @@ class SegmentCheck:
         self._findings.read(size_bytes)
         bad = bad_ranges(self._directory, self._name(file), size_bytes, tables[file])
         for found in bad:
-            self._add(file, found.problem, found)
+            self._add(file, found.problem, found, unreadable=found.problem == UNREADABLE)
         return bad
 
     def _check_arrays(self) -> None:
