@@ -158,7 +158,11 @@ class _Collection:
 
     def _remove_manifests(self, numbers: Iterable[int]) -> None:
         removed = False
-        for number in sorted(numbers):
+        numbers = sorted(numbers)
+        if numbers:
+            # The newest may be one whose writer died before it made the name durable.
+            self._directory.sync_folder()
+        for number in numbers:
             try:
                 self._dead |= _named(read_manifest(self._directory, number))
             except FileNotFoundError:

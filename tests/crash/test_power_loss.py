@@ -10,11 +10,13 @@ from campaigns import FULL, report, size
 from operations import KINDS, PREPARED, Operations, State, make_index, prepare
 from simulated_directory import Shelf, SimulatedDirectory
 from simulated_disk import Disk, PowerLoss
-from storage_tools import document, make_batch
+from storage_tools import Killed, add, document, make_batch
 
 from weft.engine.errors import IndexNotFoundError, WeftError
+from weft.engine.storage.collection import collect
 from weft.engine.storage.layout import generations
 from weft.engine.storage.reader import Reader
+from weft.engine.storage.repair import repair
 from weft.engine.storage.writer import Writer
 
 LOSSES = size(120, 20_000)
@@ -174,6 +176,47 @@ def test_a_process_that_dies_while_an_index_is_made():
     loss = PowerLoss(directory.disk)
     for moment in range(first, len(directory.disk) + 1):
         survive(loss.at(moment, KeepsAll()), shelf, [None, {}], Random(moment))
+
+
+class Dying(SimulatedDirectory):
+    """Its process dies before it makes the name of a manifest durable."""
+
+    linked = False
+
+    def publish(self, source, name):
+        super().publish(source, name)
+        self.linked = name.startswith("manifest.")
+
+    def sync_folder(self, folder=""):
+        if self.linked:
+            raise Killed
+        super().sync_folder(folder)
+
+
+@pytest.mark.parametrize("tidies", [collect, repair])
+def test_what_is_tidied_behind_a_commit_that_died_before_its_fsync(tidies):
+    """Nothing that was acknowledged goes before what has taken its place is certain to stay."""
+    setup = SimulatedDirectory()
+    make_index(setup, coded=False)
+    with Writer(setup) as writer:
+        add(writer, [document("acknowledged")])
+    dying = Dying(setup.disk, setup.shelf)
+    with pytest.raises(Killed):
+        add(Writer(dying), [document("lost or not")])
+    if tidies is repair:
+        damage = setup._file("manifest.0000000000000001.json")
+        setup.disk.write(damage, 0, b"damaged")
+        setup.disk.sync(damage)
+    setup.disk.advance(8000)
+    first = len(setup.disk)
+    tidies(setup)
+    loss, random = PowerLoss(setup.disk), Random(0)
+    for moment in range(first, len(setup.disk) + 1):
+        for _ in range(size(20, 300)):
+            left = SimulatedDirectory(loss.at(moment, random), setup.shelf)
+            assert generations(left)[-1] in (2, 3)
+            assert held(left).keys() in ({"acknowledged"}, {"acknowledged", "lost or not"})
+    assert generations(left)[-1] == 3
 
 
 class KeepsAll(Random):
