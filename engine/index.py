@@ -24,6 +24,7 @@ from .storage.compaction import CompactionReport
 from .storage.maintenance import MaintenanceReport
 from .storage.manifest import IndexSettings
 from .storage.reader import Reader
+from .tuning import Tuning, tune
 from .validation import (
     check_dim,
     check_flag,
@@ -215,7 +216,7 @@ class Index(Closing):
                 2020}}`; operators `$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $and
                 $or $not`.
             group_by: "document" (a hit is a document with its best passage) or "passage".
-            parameters: `nprobe`, `centroid_score_threshold`, `ndocs`, `exact`, `threads`; see
+            parameters: `effort` ("fast", "balanced", "exact"), and those that it chooses; see
                 `docs/parameters.md`.
 
         Raises:
@@ -260,6 +261,45 @@ class Index(Closing):
     def encoder(self) -> Encoder:
         """The encoder, loaded on first use."""
         return self._encoder.get()
+
+    def tune(
+        self,
+        queries: Sequence[Query] | None = None,
+        *,
+        recall: float = 0.95,
+        k: int = 10,
+        sample: int | None = None,
+        seconds: float = 60,
+    ) -> Tuning:
+        """Find the cheapest `nprobe`, `ndocs` and `n_rescored` that reach a recall.
+
+        The recall is the share of the k best passages by `exact=True` that a search finds, in
+        the mean over the queries. The index stays as it is.
+
+        Args:
+            queries: texts or arrays [nq, dim] such as will be asked, some hundreds. None makes
+                some of the beginnings of the index's own passages, which is optimistic.
+            recall: wanted, above 0 and up to 1.
+            k: passages wanted per query, 1 to 1,000.
+            sample: queries made where none are given, 1 to 10,000; None makes 200.
+            seconds: that measuring may take; half of it goes into exact scores, for as many of
+                the queries as it suffices for.
+
+        Raises:
+            InvalidParameterError: recall, k, sample or seconds out of range.
+            InvalidQueryError, DimensionMismatchError: queries that cannot be searched.
+            InvalidInputError: nothing to tune, since no passage is compressed, or no more than k.
+        """
+        with self.snapshot() as view:
+            return tune(
+                view,
+                queries,
+                recall=recall,
+                k=k,
+                sample=sample,
+                seconds=seconds,
+                threads=self.threads,
+            )
 
     def snapshot(self) -> IndexView:
         """A view of the newest generation that stays as it is; close it, or use `with`."""

@@ -39,9 +39,11 @@ def evaluate(
         Path | None,
         typer.Option(help="Keep the embeddings here for the next run.", show_default=False),
     ] = None,
-    nprobe: Annotated[int | None, typer.Option(help="For the index.", show_default="8")] = None,
+    nprobe: Annotated[
+        int | None, typer.Option(help="For the index.", show_default="by effort")
+    ] = None,
     ndocs: Annotated[
-        int | None, typer.Option(help="For the index.", show_default="1024, or 16 k")
+        int | None, typer.Option(help="For the index.", show_default="by effort")
     ] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the table as Markdown.")

@@ -68,18 +68,28 @@ def search(
     group_by: Annotated[
         str, typer.Option(help="A hit is a document with its best passage, or a passage.")
     ] = "document",
+    effort: Annotated[
+        str | None, typer.Option(help="fast, balanced or exact.", show_default="balanced")
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Score every passage.")] = False,
     nprobe: Annotated[
         int | None,
-        typer.Option(help="Centroids probed per query vector.", show_default="8"),
+        typer.Option(help="Centroids probed per query vector.", show_default="by effort"),
     ] = None,
     ndocs: Annotated[
         int | None,
-        typer.Option(help="Passages kept after pruning.", show_default="1024, or 16 k"),
+        typer.Option(help="Passages kept after the first cut.", show_default="by effort"),
+    ] = None,
+    n_rescored: Annotated[
+        int | None,
+        typer.Option(help="Passages scored on their residuals.", show_default="by effort"),
+    ] = None,
+    algorithm: Annotated[
+        str | None, typer.Option(help="weft or plaid.", show_default="weft")
     ] = None,
     centroid_score_threshold: Annotated[
         float | None,
-        typer.Option(help="Centroids scoring below it are pruned.", show_default="none"),
+        typer.Option(help="Of plaid: centroids below it are pruned.", show_default="none"),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Show whole passages.")] = False,
     encoder: EncoderName = None,
@@ -90,8 +100,11 @@ def search(
     from ...engine.index import Index
 
     chosen = {
+        "effort": effort,
         "nprobe": nprobe,
         "ndocs": ndocs,
+        "n_rescored": n_rescored,
+        "algorithm": algorithm,
         "centroid_score_threshold": centroid_score_threshold,
         "exact": exact or None,
         "filter": None if filter is None else parse_object(filter, "--filter"),

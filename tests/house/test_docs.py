@@ -62,7 +62,11 @@ def test_each_public_name_is_documented():
 
 
 @pytest.mark.parametrize(
-    "parameter", ["nprobe", "centroid_score_threshold", "ndocs", "exact", "threads"]
+    "parameter",
+    [
+        *("effort", "nprobe", "ndocs", "n_rescored", "exact", "algorithm"),
+        *("centroid_score_threshold", "threads"),
+    ],
 )
 def test_each_search_parameter_is_documented(parameter):
     assert re.search(rf"^\|\s*`{parameter}`\s*\|", PARAMETERS, re.M)

@@ -66,3 +66,35 @@ def test_values_outside_their_range_are_refused_by_name(wrong):
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(InvalidParameterError, match=r"nprob\b.*nprobe.*ndocs"):
         make_plan(10, nprob=3)
+
+
+def test_an_effort_chooses_what_is_left_out():
+    fast, balanced = make_plan(10, effort="fast"), make_plan(10)
+    assert (fast.nprobe, fast.ndocs) < (balanced.nprobe, balanced.ndocs)
+    assert fast.n_rescored < balanced.n_rescored
+    assert make_plan(10, effort="exact").exact
+    assert make_plan(10, effort="fast", nprobe=5).nprobe == 5
+    assert make_plan(10, ndocs=4000).n_rescored == 1000
+    assert make_plan(10, ndocs=4000, n_rescored=30).n_rescored == 30
+
+
+def test_a_threshold_means_plaid():
+    assert make_plan(10, centroid_score_threshold=0.4).algorithm == "plaid"
+    assert make_plan(10, centroid_score_threshold=None).algorithm == "weft"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"effort": "exact", "exact": False},
+        {"algorithm": "weft", "centroid_score_threshold": 0.4},
+        {"effort": "best"},
+        {"effort": None},
+        {"algorithm": "PLAID"},
+        {"n_rescored": 0},
+        {"n_rescored": 1.5},
+    ],
+)
+def test_contradictions_and_unknown_words_are_refused(wrong):
+    with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
+        make_plan(10, **wrong)

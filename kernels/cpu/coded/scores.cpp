@@ -27,28 +27,33 @@ std::int64_t gather_sample(Search& search) {
   return n_rows;
 }
 
-// Scores below a query vector's mean hardly ever are its best in a passage: byte 0 stands for the
-// mean over the sample, byte 255 for more than any centroid reaches.
+// Byte 0 stands for two standard deviations below a query vector's mean over the sample, which is
+// its best in a passage of few tokens at most; byte 255 for more than any centroid reaches.
 void fit_bytes(Search& search, const std::int32_t* tile, std::int64_t n_rows) {
   const QueryBytes& query = search.bytes;
   const RowScale* rows = search.memory.sample_scales.data();
-  std::vector<float> products(static_cast<std::size_t>(query.columns));
-  float lows = 0;
+  std::vector<float> sums(static_cast<std::size_t>(query.columns));
+  std::vector<float> squares(sums.size());
   for (std::int64_t r = 0; r < n_rows; ++r) {
-    lows += rows[r].low;
-    for (std::int64_t j = 0; j < query.columns; ++j) {
-      products[static_cast<std::size_t>(j)] +=
-          static_cast<float>(tile[r * query.columns + j]) * rows[r].scale;
+    for (std::size_t j = 0; j < sums.size(); ++j) {
+      const std::int32_t product = tile[r * query.columns + static_cast<std::int64_t>(j)];
+      const float score =
+          static_cast<float>(product) * rows[r].scale * query.scales[j] +
+          query.sums[j] * rows[r].low;
+      sums[j] += score;
+      squares[j] += score * score;
     }
   }
   const auto share = 1 / static_cast<float>(n_rows);
-  search.scores.lowest.assign(static_cast<std::size_t>(query.columns), 0.0F);
+  search.scores.lowest.assign(sums.size(), 0.0F);
   float widest = 0;
   for (std::int64_t j = 0; j < query.n_vectors; ++j) {
     const auto column = static_cast<std::size_t>(j);
-    const float mean = (products[column] * query.scales[j] + query.sums[j] * lows) * share;
-    search.scores.lowest[column] = mean;
-    widest = std::max(widest, query.norms[j] * search.codec.longest - mean);
+    const float mean = sums[column] * share;
+    const float deviation = std::sqrt(std::max(squares[column] * share - mean * mean, 0.0F));
+    search.scores.lowest[column] = mean - 2 * deviation;
+    widest = std::max(widest,
+                      query.norms[j] * search.codec.longest - search.scores.lowest[column]);
   }
   const float step = widest / 255.0F;
   search.scores.step = step > 0 && std::isfinite(1 / step) ? step : 1.0F;
