@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptIndexError, StorageError
-from .checking.blocks import is_media_error
 from .checking.codecs import check_codec
 from .checking.duplicates import Duplicate, duplicates
 from .checking.generations import Manifests, Pin, tell_unnamed
 from .checking.report import CheckReport, Findings
 from .checking.segments import SegmentCheck, words
 from .checksums import U32
-from .directory import Directory
+from .directory import Directory, is_media_error
 from .layout import codec_file, manifest_name, tombstone_file
 from .manifest import CodecRef, Manifest, TombstoneRef
 from .reader import as_directory

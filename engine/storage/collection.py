@@ -19,7 +19,7 @@ from typing import Final
 
 from ..errors import CorruptIndexError, IndexNotFoundError, StorageError
 from .condemning import NO_ROOM, condemn_folder, condemn_tombstones, lift_needless, sentenced
-from .directory import NAME, TEMPORARY, Directory
+from .directory import NAME, TEMPORARY, Directory, is_media_error
 from .files import own_names, remove_file, remove_folder
 from .generation import read_manifest
 from .layout import (
@@ -29,6 +29,8 @@ from .layout import (
     PINS,
     SEGMENTS,
     TOMBSTONES,
+    damaged_generations,
+    damaged_name,
     generations,
     is_mark,
     manifest_name,
@@ -84,7 +86,7 @@ def collect(
 
     Raises:
         IndexNotFoundError: there is no index.
-        CorruptIndexError: a manifest that is kept cannot be read; nothing more is removed.
+        CorruptIndexError: the newest manifest is damaged; nothing is removed.
         StorageError: the disk refused; what was removed until then is gone.
     """
     return _Collection(directory, superseded_seconds, staged_seconds, pin_seconds).run()
@@ -115,6 +117,7 @@ class _Collection:
         self._require_readable(present[-1])
         first = self._first_kept(present)
         self._remove_manifests([number for number in present if number < first])
+        self._remove_aside(first)
         self._report.oldest_generation = first
         self._remove_applied()
         if all(number >= first for number in self._pinned()):
@@ -167,12 +170,19 @@ class _Collection:
                 self._dead |= _named(read_manifest(self._directory, number))
             except FileNotFoundError:
                 continue
-            except CorruptIndexError as error:
+            except (CorruptIndexError, StorageError) as error:
+                _require_damage(error)
                 logger.warning("Files that only generation %d named stay: %s", number, error)
             self._remove(manifest_name(number))
             removed = True
         if removed:
             self._directory.sync_folder()
+
+    def _remove_aside(self, first: int) -> None:
+        """Remove the second names of damaged manifests that are gone."""
+        for number in damaged_generations(self._directory):
+            if number < first:
+                self._remove(damaged_name(number))
 
     def _remove_applied(self) -> None:
         """Remove what lies in the inbox of changes that were applied."""
@@ -210,13 +220,18 @@ class _Collection:
         lift_needless(self._directory, named)
 
     def _all_named(self, first: int) -> set[str] | None:
-        """What the generations from `first` on name; None if one was collected just now."""
+        """What the generations from `first` on name; None if that cannot be told."""
         kept = [number for number in generations(self._directory) if number >= first]
         try:
             return {
                 name for number in kept for name in _named(read_manifest(self._directory, number))
             }
         except FileNotFoundError:
+            # One was collected just now.
+            return None
+        except (CorruptIndexError, StorageError) as error:
+            _require_damage(error)
+            logger.warning("All files stay while generation %d is kept: %s", first, error)
             return None
 
     def _candidates(self) -> list[str]:
@@ -286,6 +301,12 @@ def _clock_seconds(directory: Directory) -> float:
             raise
     directory.touch(PINS)
     return directory.status(PINS).changed_seconds
+
+
+def _require_damage(error: CorruptIndexError | StorageError) -> None:
+    """Raise what the disk merely refuses."""
+    if isinstance(error, StorageError) and not is_media_error(error):
+        raise error
 
 
 def _is_temporary(name: str) -> bool:

@@ -334,6 +334,11 @@ class _LocalFile:
             return read_all(self.descriptor, offset, length)
 
 
+def is_media_error(error: OSError) -> bool:
+    """Whether the disk could not read, which is damage, and did not merely refuse."""
+    return error.errno in (errno.EIO, errno.EILSEQ, errno.EBADMSG, getattr(errno, "EUCLEAN", -1))
+
+
 def _remove_leftover(path: str) -> None:
     """Remove a file whose writing failed; collection takes what cannot be removed now."""
     try:

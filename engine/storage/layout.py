@@ -27,7 +27,11 @@ CONDEMNED: Final = "condemned"
 IDENTIFIER: Final = re.compile(r"[0-9a-f]{32}")
 """Ids of segments, codecs, tombstone files, commits and indexes."""
 
+DAMAGED: Final = "damaged."
+"""First letters of the second name of a damaged manifest that a repair has dealt with."""
+
 _MANIFEST: Final = re.compile(r"manifest\.([0-9]{16})\.json")
+_DAMAGED: Final = re.compile(re.escape(DAMAGED) + r"([0-9]{16})")
 _PIN: Final = re.compile(r"([0-9]{16})\.[0-9a-f]{32}")
 _SENTENCE: Final = re.compile(CONDEMNED + r"\.([0-9]{16})\.([0-9a-f]{32})")
 _SUBMISSION: Final = re.compile(r"([0-9]{16})(\..+)?")
@@ -41,6 +45,11 @@ def new_identifier() -> str:
 def manifest_name(generation: int) -> str:
     """`manifest.<generation, 16 digits>.json`: sorted by name is sorted by generation."""
     return f"manifest.{generation:016d}.json"
+
+
+def damaged_name(generation: int) -> str:
+    """The second name of a damaged manifest."""
+    return f"{DAMAGED}{generation:016d}"
 
 
 def temporary_name() -> str:
@@ -103,4 +112,10 @@ def tombstone_file(tombstone_id: str) -> str:
 def generations(directory: Directory) -> list[int]:
     """The generations whose manifests are in the directory, ascending."""
     matches = (_MANIFEST.fullmatch(name) for name in directory.list())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def damaged_generations(directory: Directory) -> list[int]:
+    """The generations whose manifests a repair has found damaged, ascending."""
+    matches = (_DAMAGED.fullmatch(name) for name in directory.list())
     return sorted(int(match[1]) for match in matches if match)

@@ -14,13 +14,13 @@ from typing import Final
 
 from ..errors import CommitConflictError, CorruptIndexError, StorageError
 from .check import Inspection, inspect
-from .checking.blocks import is_media_error, stays_unreadable
+from .checking.blocks import stays_unreadable
 from .checking.report import Damage, RepairReport
 from .commit import Outcome, publish
-from .directory import Directory
-from .files import discard_file, remove_file
+from .directory import Directory, is_media_error
+from .files import discard_file
 from .generation import newest_generation, read_manifest
-from .layout import generations, manifest_name, new_identifier, tombstone_file
+from .layout import damaged_name, generations, manifest_name, new_identifier, tombstone_file
 from .manifest import Manifest
 from .reader import as_directory
 from .tombstones import Tombstones
@@ -40,7 +40,9 @@ def repair(directory: Directory | str | Path) -> RepairReport:
     files stay until they are collected, so that text may yet be rescued from them. Damaged
     tombstone files leave it too: what they had deleted may be found again, what they had replaced
     is told by the sequences. A damaged newest manifest is succeeded by the newest one that can be
-    read; damaged manifests are removed, with those before them.
+    read. No manifest is removed: damaged ones get a second name, by which a check tells that they
+    are dealt with, and are collected like all that are superseded. Until then they keep what
+    readers without pins read, and the name that a writer may be about to give.
 
     What the disk merely failed to read is read again right before it is dropped, since such
     failures may pass. A newest manifest that cannot be read is never gone past, because what was
@@ -97,14 +99,13 @@ class _Repair:
         committed = self._commit()
         if committed is None:
             return None
-        removed = self._remove_manifests(committed)
         return RepairReport(
             self._found.report,
             repaired=True,
             generation=committed.generation,
             dropped_segments=self._dropped,
             dropped_codecs=self._codecs,
-            removed=removed,
+            aside=self._set_aside(committed),
         )
 
     def _commit(self) -> Manifest | None:
@@ -120,6 +121,8 @@ class _Repair:
                 return None
             successor, files = self._successor(base, number + 1)
             if successor is None:
+                # Another writer's, who may have died before it made the name durable.
+                self._directory.sync_folder()
                 return base
             outcome = Outcome()
             try:
@@ -218,16 +221,31 @@ class _Repair:
         )
         return successor, files
 
-    def _remove_manifests(self, newest: Manifest) -> tuple[str, ...]:
-        """Remove damaged manifests and all before them, as collection does: the oldest first."""
+    def _set_aside(self, newest: Manifest) -> tuple[str, ...]:
+        """Give damaged manifests of older generations their second names."""
         damaged = [number for number in self._found.manifests.damaged if number < newest.generation]
-        last = max(damaged, default=0)
-        numbers = [number for number in generations(self._directory) if number <= last]
-        for number in numbers:
-            remove_file(self._directory, manifest_name(number))
-        if numbers:
+        aside = [manifest_name(number) for number in sorted(damaged) if self._mark(number)]
+        if aside:
             self._directory.sync_folder()
-        return tuple(manifest_name(number) for number in numbers)
+        return tuple(aside)
+
+    def _mark(self, number: int) -> bool:
+        """Give a manifest its second name; False where it is sound, collected or named already."""
+        try:
+            read_manifest(self._directory, number)
+        except FileNotFoundError:
+            return False
+        except (CorruptIndexError, StorageError) as error:
+            if isinstance(error, StorageError) and not is_media_error(error):
+                raise
+        else:
+            return False
+        try:
+            # A link needs no room, and keeps the content for whoever wants to rescue from it.
+            self._directory.publish(manifest_name(number), damaged_name(number))
+        except (FileExistsError, FileNotFoundError):
+            return False
+        return True
 
 
 def _unreadable(error: StorageError, generation: int) -> StorageError:

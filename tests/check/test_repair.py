@@ -1,11 +1,15 @@
 """Repair drops whole damaged segments, names what is lost, and leaves an index that works."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from forgery import forge_manifest, newest_manifest, read_manifest, segment_folder
 from storage_tools import DyingDirectory, Killed, add, contents, document, documents
 
 import weft
+from weft.engine.errors import StorageError
 from weft.engine.storage.check import check
 from weft.engine.storage.collection import collect
 from weft.engine.storage.compaction import compact
@@ -109,7 +113,7 @@ def test_a_damaged_newest_manifest_is_succeeded_by_the_one_before(index, flip):
     with pytest.raises(weft.errors.CorruptIndexError):
         weft.Index.open(index)
     report = weft.repair(index)
-    assert report.generation == 7 and len(report.removed) == 6
+    assert report.generation == 7 and report.aside == ("manifest.0000000000000006.json",)
     # The deletion was the last commit.
     assert documents_of(index) == {**OLD, **REPLACED, **FLAT}
     assert_works(index)
@@ -125,13 +129,76 @@ def test_collection_leaves_what_a_repair_goes_by(index, flip):
     assert documents_of(index) == {**OLD, **REPLACED, **FLAT}
 
 
-def test_damaged_older_manifests_are_removed_without_a_commit(index, flip):
+def test_damaged_older_manifests_are_set_aside_without_a_commit(index, flip):
     flip(index / "manifest.0000000000000002.json", 5)
+    before = sorted(index.glob("manifest.*"))
     report = weft.repair(index)
-    assert report.generation == 6
-    assert report.removed == tuple(f"manifest.{n:016d}.json" for n in (1, 2))
+    assert report.repaired and report.generation == 6
+    assert report.aside == ("manifest.0000000000000002.json",)
+    assert sorted(index.glob("manifest.*")) == before
+    found = weft.check(index)
+    assert found.ok and "manifest.0000000000000002.json is damaged" in found.notes[0]
+    assert not weft.repair(index).repaired
     assert documents_of(index) == ALL
+    collect(LocalDirectory(index), superseded_seconds=0)
+    assert [path.name for path in index.glob("[md]a*.0*")] == ["manifest.0000000000000006.json"]
     assert_works(index)
+
+
+class WithoutPins(LocalDirectory):
+    """A reader's read-only mount."""
+
+    def create(self, name, *, durable=True):
+        raise StorageError(errno.EROFS, "cannot create (Read-only file system)", name)
+
+
+@pytest.mark.parametrize("generation", [4, 5])
+def test_a_reader_without_a_pin_has_its_hour(index, flip, generation):
+    """Its own generation is damaged, or one that was superseded before."""
+    for path in index.rglob("*"):
+        # All is older than what is kept for those who staged it.
+        os.utime(path, (1, 1))
+    with Reader(WithoutPins(index)) as reader, reader.snapshot() as snapshot:
+        directory = LocalDirectory(index, durable=False)
+        with Writer(directory) as writer:
+            compact(writer)
+            flip(index / f"manifest.{generation + 1:016d}.json", 50)
+            weft.repair(index)
+            assert weft.check(index).ok
+            for n in range(3):
+                add(writer, [document(f"later-{n}")])
+                writer.collect()
+        assert contents(snapshot) == ALL
+        with Writer(directory) as writer:
+            # The hour is over.
+            writer.collect(superseded_seconds=0)
+    assert weft.check(index).ok and not list(index.glob("damaged.*"))
+
+
+def test_a_writer_that_wakes_finds_the_name_taken(index, flip):
+    """It was about to give the name of the manifest that is damaged now."""
+
+    class Sleepy(LocalDirectory):
+        asleep = True
+
+        def publish(self, source, name):
+            if self.asleep:
+                self.asleep = False
+                with Writer(LocalDirectory(index, durable=False)) as other:
+                    add(other, [document("lost")])
+                flip(index / name, 50)
+                weft.repair(index)
+            super().publish(source, name)
+
+    try:
+        with Writer(Sleepy(index, durable=False)) as writer:
+            add(writer, [document("acknowledged")])
+    except weft.errors.WeftError:
+        expected = ALL
+    else:
+        expected = {**ALL, "acknowledged": document("acknowledged")}
+    assert documents_of(index) == expected
+    assert weft.check(index).ok
 
 
 def test_everything_at_once(index, flip):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from .... import kernels
 from ...errors import StorageError
 from ..checksums import BLOCK_BYTES, READ_BYTES, U32
-from ..directory import Directory
+from ..directory import Directory, is_media_error
 
 MAX_PLACES: Final = 1000
 """Damaged places of one file that are told one by one; a longer run follows as one."""
@@ -157,8 +156,3 @@ def _can_be_read(directory: Directory, name: str, offset: int, size_bytes: int |
     return all(
         _read(directory, name, start, min(READ_BYTES, end - start)) is not None for start in pieces
     )
-
-
-def is_media_error(error: OSError) -> bool:
-    """Whether the disk could not read, which is damage, and did not merely refuse."""
-    return error.errno in (errno.EIO, errno.EILSEQ, errno.EBADMSG, getattr(errno, "EUCLEAN", -1))

@@ -6,13 +6,22 @@ from collections.abc import Iterable
 from typing import Final
 
 from ...errors import CorruptIndexError, IndexNotFoundError, StorageError
-from ..directory import NAME, TEMPORARY, Directory
+from ..directory import NAME, TEMPORARY, Directory, is_media_error
 from ..files import own_names
 from ..generation import read_manifest
-from ..layout import CODECS, FOLDERS, INBOX, SEGMENTS, TOMBSTONES, generations, manifest_name
+from ..layout import (
+    CODECS,
+    DAMAGED,
+    FOLDERS,
+    INBOX,
+    SEGMENTS,
+    TOMBSTONES,
+    damaged_generations,
+    generations,
+    manifest_name,
+)
 from ..manifest import Manifest
 from ..pins import Renewals, remove_pin, renew, write_pin
-from .blocks import is_media_error
 from .report import Findings
 
 ONLY_OLDER: Final = "an older generation; the newest does not need it"
@@ -52,6 +61,7 @@ class Manifests:
         readable: the sound ones, by generation.
         damaged: problem of each manifest that is not sound.
         unreadable: those of them that the disk failed to read.
+        aside: those that a repair has dealt with.
 
     Raises:
         IndexNotFoundError: there is no index.
@@ -66,6 +76,7 @@ class Manifests:
         self.readable: dict[int, Manifest] = {}
         self.damaged: dict[int, str] = {}
         self.unreadable: set[int] = set()
+        self.aside = frozenset(damaged_generations(directory))
         for number in self.present:
             self._read(directory, number)
         if not self.readable and self.damaged:
@@ -96,6 +107,12 @@ class Manifests:
         """Note what is damaged."""
         for number, problem in sorted(self.damaged.items()):
             loses = ONLY_OLDER
+            if number < self.newest and number in self.aside:
+                findings.notes.append(
+                    f"{manifest_name(number)} is damaged, a repair has dealt with it, and it is "
+                    "collected in time."
+                )
+                continue
             if number > self.newest:
                 loses = f"what was committed after generation {self.newest}"
             unreadable = number in self.unreadable
@@ -139,7 +156,7 @@ def named_files(manifest: Manifest) -> set[str]:
 
 
 def _is_foreign(name: str) -> bool:
-    ours = name in FOLDERS or name.startswith((TEMPORARY, "manifest."))
+    ours = name in FOLDERS or name.startswith((TEMPORARY, DAMAGED, "manifest."))
     return not (ours and NAME.fullmatch(name))
 
 

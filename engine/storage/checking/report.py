@@ -101,7 +101,7 @@ class RepairReport:
         generation: the newest one afterwards.
         dropped_segments: ids.
         dropped_codecs: ids.
-        removed: manifests that were removed: damaged ones, and those older than one.
+        aside: damaged manifests of older generations, which are collected with these.
     """
 
     check: CheckReport
@@ -109,7 +109,7 @@ class RepairReport:
     generation: int
     dropped_segments: tuple[str, ...] = ()
     dropped_codecs: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
 
     @property
     def lost(self) -> tuple[LostDocuments, ...]:

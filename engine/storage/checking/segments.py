@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import CorruptIndexError, StorageError
 from ..checksums import U32
-from ..directory import Directory
+from ..directory import Directory, is_media_error
 from ..files import read_tensors
 from ..identifiers import IdTable
 from ..layout import ARRAYS_FILE, CHECKSUMS_FILE, PASSAGES_FILE, segment_file
@@ -18,7 +18,7 @@ from ..manifest import SegmentRef
 from ..passages_connection import SQLITE_ERRORS, connect, translated
 from ..segment_files import SegmentFiles
 from .arrays import array_problems
-from .blocks import UNREADABLE, BadRange, bad_ranges, is_media_error
+from .blocks import UNREADABLE, BadRange, bad_ranges
 from .ids import id_problems
 from .lost import LostNames
 from .report import Findings, LostDocuments
