@@ -237,11 +237,18 @@ class Reader(Closing):
         self._write_pin(generation)
 
     def _write_pin(self, generation: Generation) -> None:
-        """Pin an open generation anew; it may have been collected meanwhile."""
+        """Pin an open generation anew; it may have been collected meanwhile.
+
+        What is lost is not pinned: nothing could be removed any more while it is held.
+        """
+        if generation.lost:
+            return
         number = generation.manifest.generation
         generation.pin = write_pin(self.directory, number)
         if not self.directory.exists(manifest_name(number)):
             generation.lost = True
+            remove_pin(self.directory, generation.pin)
+            generation.pin = None
 
     def __del__(self) -> None:
         # Nobody has the reader any more, so that nobody holds the lock.

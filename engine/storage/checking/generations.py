@@ -37,9 +37,12 @@ class Pin:
         self._renewals = None if self._name is None else Renewals(self)
 
     def renew(self) -> bool:
-        """Renew the pin; called regularly."""
+        """Renew the pin, unless its generation was collected; called regularly."""
         if self._name is not None and not renew(self._directory, self._name):
             self._name = write_pin(self._directory, self._generation)
+            if not self._directory.exists(manifest_name(self._generation)):
+                remove_pin(self._directory, self._name)
+                self._name = None
         return self._name is not None
 
     def close(self) -> None:
