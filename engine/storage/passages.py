@@ -201,4 +201,10 @@ class PassageStore:
             self._verify()
             self._verified = True
         path = self._directory.readable_path(self._name)
-        return connect(path, self._name, self._file.size_bytes)
+        try:
+            return connect(path, self._name, self._file.size_bytes)
+        except sqlite3.OperationalError:
+            if not self._directory.exists(self._name):
+                # Collected just now, or lost: verifying tells which.
+                self._verify()
+            raise

@@ -191,8 +191,9 @@ class SegmentFiles:
         if self._is_named():
             return CorruptIndexError(f"{name} is missing: restore the index.")
         return SnapshotClosedError(
-            f"{name} was collected, since the pin of this snapshot had not been renewed in time: "
-            "take a new snapshot, nothing is damaged."
+            f"{name} was collected: the generation of this snapshot was superseded, and no pin "
+            "kept it, since none could be written, or it had not been renewed in time. Nothing is "
+            "damaged: take a new snapshot."
         )
 
     def _id_table(self) -> IdTable:

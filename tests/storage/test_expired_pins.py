@@ -7,6 +7,8 @@ import weft
 from weft.engine.errors import CorruptIndexError, SnapshotClosedError
 from weft.engine.storage.collection import collect
 from weft.engine.storage.compaction import compact
+from weft.engine.storage.directory import LocalDirectory
+from weft.engine.storage.layout import generations
 from weft.engine.storage.reader import Reader
 from weft.engine.storage.writer import Writer
 
@@ -67,3 +69,47 @@ def test_a_file_that_is_lost_is_damage(directory, read_before):
         directory.readable_path(passages.name).unlink()
         with pytest.raises(CorruptIndexError, match="missing: restore"):
             passages.document(1)
+
+
+def test_a_lost_snapshot_stops_no_collection(directory):
+    """It is told of, and whoever holds it for long holds nothing else."""
+    with Reader(directory) as reader, reader.snapshot() as snapshot:
+        meanwhile(directory)
+        assert reader.renew()
+        with pytest.raises(SnapshotClosedError):
+            snapshot.manifest  # noqa: B018 it is closed
+        for n in range(3):
+            with Writer(directory) as writer:
+                add(writer, [document(f"later-{n}")])
+            assert reader.renew()
+            collect(directory, superseded_seconds=0)
+            assert generations(directory) == [4 + n + 1]
+        assert not [name for name in directory.list("pins") if name.startswith(f"{3:016d}")]
+
+
+class Meanwhile(LocalDirectory):
+    """Something happens right before SQLite opens a file."""
+
+    action = None
+
+    def readable_path(self, name):
+        action, self.action = self.action, None
+        if action is not None:
+            action()
+        return super().readable_path(name)
+
+
+@pytest.mark.parametrize("what", ["collected", "lost"])
+def test_a_file_that_goes_just_before_it_is_opened(directory, what):
+    place = Meanwhile(directory.path, durable=False)
+    with Reader(place) as reader, reader.snapshot() as snapshot:
+        passages = snapshot.segments[0].passages
+        if what == "collected":
+            place.action = lambda: meanwhile(directory)
+            error, text = SnapshotClosedError, "no pin kept it.*take a new snapshot"
+        else:
+            place.action = directory.readable_path(passages.name).unlink
+            error, text = CorruptIndexError, "missing: restore"
+        for _ in range(2):
+            with pytest.raises(error, match=text):
+                passages.document(0)
