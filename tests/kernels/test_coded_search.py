@@ -180,7 +180,9 @@ def test_bytes_at_their_extremes(target: str, bits: int, sign: int) -> None:
     rows[4:] *= -1
     weights = np.linspace(-1, 1, 1 << bits).astype(np.float32)
     collection = Collection(rows, weights, (0.02, 0.5))
-    segment = make_segment(np.random.default_rng(5), collection, [3] * 8 + [0], codes=np.arange(24) % 8)
+    segment = make_segment(
+        np.random.default_rng(5), collection, [3] * 8 + [0], codes=np.arange(24) % 8
+    )
     segment.buckets[:] = np.where(np.arange(24)[:, None] % 2, 0, (1 << bits) - 1)
     segment.residuals[:] = np.where(np.arange(24)[:, None] % 2, 0, 255)
     collection.segments.append(segment)
@@ -241,7 +243,9 @@ def test_candidates_are_the_union_of_the_probed_lists(target: str) -> None:
     generator = np.random.default_rng(8)
     collection = make_collection(generator, 400, 32, 4)
     for prefix in (400, 150):
-        segment = make_segment(generator, collection, [2] * 300 + [0], n_centroids=prefix, dense=False)
+        segment = make_segment(
+            generator, collection, [2] * 300 + [0], n_centroids=prefix, dense=False
+        )
         collection.segments.append(segment)
     query = make_query(generator, 4, 32)
     for nprobe in (1, 5, 40):

@@ -104,7 +104,8 @@ class Collection:
 def pack(buckets: Any, bits: int) -> Any:
     """Bucket numbers, lowest bits first: [n, dim] to [n, ceil(dim * bits / 8)]."""
     ones = (buckets[:, :, None] >> np.arange(bits, dtype=np.uint8)) & 1
-    return np.packbits(ones.reshape(len(buckets), -1).astype(bool), axis=1, bitorder="little")
+    rows = ones.reshape(len(buckets), buckets.shape[1] * bits)
+    return np.packbits(rows, axis=1, bitorder="little")
 
 
 def inverted_lists(codes: Any, offsets: Any, n_centroids: int, dense: bool) -> tuple[Any, ...]:
@@ -129,7 +130,7 @@ def make_segment(
     codes: Any = None,
 ) -> Segment:
     """Random tokens, of unit length as far as a byte can say."""
-    bits = int(len(collection.weights)).bit_length() - 1
+    bits = len(collection.weights).bit_length() - 1
     n_centroids = n_centroids or len(collection.centroids)
     n = int(np.sum(lengths))
     if codes is None:
@@ -279,7 +280,10 @@ class Oracle:
         exact = ((self.scores[codes] + products) * norms).max(axis=0).sum()
         clipped = ((self.clipped[codes] + products) * norms).max(axis=0).sum()
         rounding = self._rounding(residuals, self.weight_step)
-        worst = self.bounds.worst[codes] + rounding.worst
-        bounds = Bounds(worst, self.bounds.variance[codes] + rounding.variance).allowed()
-        total = ((bounds + self.float_error) * np.abs(norms)).max(axis=0).sum()
+        worst = ((self.bounds.worst[codes] + rounding.worst) * norms).max(axis=0).sum()
+        deviation = np.sqrt(self.bounds.variance[codes] + rounding.variance) * norms
+        deviation = deviation.max(axis=0)
+        # A maximum prefers what rounding raised: a deviation for each query vector.
+        rule = deviation.sum() + 6 * np.sqrt((deviation**2).sum())
+        total = min(worst, rule) + self.float_error.sum() * norms.max()
         return float(exact), float(clipped), float(total)
