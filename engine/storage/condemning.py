@@ -25,7 +25,7 @@ from typing import Final
 
 from ..errors import StorageError
 from .directory import Directory
-from .files import own_names, remove_file
+from .files import own_names, remove_file, remove_folder
 from .layout import (
     CONDEMNED,
     TOMBSTONES,
@@ -118,9 +118,17 @@ def _place(directory: Directory, mark: str, name: str) -> bool:
 def _place_as_link(directory: Directory, mark: str, name: str) -> bool:
     """On a full disk a file gets the mark as a second name, which needs no file of its own.
 
+    An empty folder has no file for that, and nothing to lose: it goes at once.
+
     What is condemned there goes behind a later commit as elsewhere, for which the rest of the
     collection has made room: nothing else would tell that its writer has lost.
     """
-    files = own_names(directory, name) or [name]
+    if name.startswith(f"{TOMBSTONES}/"):
+        directory.publish(name, mark)
+        return True
+    files = own_names(directory, name)
+    if not files:
+        remove_folder(directory, name)
+        return False
     directory.publish(files[0], mark)
     return True
