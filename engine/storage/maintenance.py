@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from ..errors import EncoderError, MissingDependencyError
+from .collection import CollectionReport
 from .due import Due, Task
 from .encoding import Encode, NotFromTextError
+from .generation import newest_generation
 from .reader import Snapshot
 from .replacement import Replacement
 from .sweep import sweep
@@ -68,6 +71,9 @@ def maintain(
 ) -> MaintenanceReport:
     """Do what is due: sweep, train, append, retrain, convert, merge, rewrite, collect.
 
+    Collects first, since a full disk may have no room for anything else, and last, also where
+    something else fails.
+
     Args:
         writer: of the index.
         encode: for the texts of the index; None if it has no encoder.
@@ -119,11 +125,19 @@ class _Maintenance:
     def run(self) -> MaintenanceReport:
         may_act = not self._budget.is_spent
         if may_act:
-            self._sweep()
-        while self._step():
-            pass
+            self._note_collection(self._writer.try_to_collect)
+        try:
+            if may_act:
+                self._sweep()
+            while self._step():
+                pass
+        except Exception:
+            # The first error is the one to be told.
+            if may_act:
+                self._writer.try_to_collect()
+            raise
         if may_act:
-            self._collect()
+            self._note_collection(self._writer.collect)
         left = tuple(dict.fromkeys(self._due.left.values()))
         return MaintenanceReport(self._generation, tuple(self._steps), left)
 
@@ -178,9 +192,10 @@ class _Maintenance:
         seconds = time.monotonic() - started
         self._steps.append(MaintenanceStep(name, reason, self._generation, seconds))
 
-    def _collect(self) -> None:
+    def _note_collection(self, collect: Callable[[], CollectionReport | None]) -> None:
         started = time.monotonic()
-        report = self._writer.collect()
-        if report.removed:
+        report = collect()
+        if report is not None and report.removed:
+            self._generation = newest_generation(self._writer.directory) or self._generation
             freed = f"{len(report.removed)} names, {report.freed_bytes:,} bytes"
             self._note("collect", freed, started)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..closing import Closing
 from ..errors import (
     CommitUncertainError,
+    CorruptIndexError,
     DimensionMismatchError,
     InvalidParameterError,
     WeftError,
@@ -296,16 +297,28 @@ class Writer(Closing):
     def collect(self, **grace: float) -> CollectionReport:
         """Remove what no generation needs any more; see `collection.collect`."""
         self._require_open()
-        self._reader.refresh()
+        try:
+            self._reader.refresh()
+        except CorruptIndexError as error:
+            # A damaged segment keeps this reader on an older generation, and its pin with it.
+            logger.warning("The newest generation could not be opened: %s", error)
         return self.guard(lambda: collect(self.directory, **grace))
 
     def tidy(self) -> None:
         """`sweep` and `collect` after a commit: a failure of theirs is only logged."""
         try:
             sweep(self)
-            self.collect()
+        except (WeftError, FileNotFoundError) as error:
+            logger.warning("Changes that were given up could not be settled: %s", error)
+        self.try_to_collect()
+
+    def try_to_collect(self) -> CollectionReport | None:
+        """`collect`, whose failure is only logged; None then."""
+        try:
+            return self.collect()
         except (WeftError, FileNotFoundError) as error:
             logger.warning("Old generations could not be collected: %s", error)
+            return None
 
     def _require_open(self) -> None:
         if self._closed is not None:
