@@ -8,7 +8,7 @@ They run in C++ on the best target of this machine, chosen at run time (`targets
 from .checksum import crc32c
 from .coded_search import CodedSegment, SearchCodec, coded_segment, search_codec
 from .dispatch import active_target, default_threads, targets, use_target
-from .residual import assign, compress, decompress, pack, unpack
+from .residual import assign, assign_cells, compress, decompress, pack, sum_rows, unpack
 from .scoring import (
     candidates,
     centroid_interaction,
@@ -24,6 +24,7 @@ __all__ = [
     "SearchCodec",
     "active_target",
     "assign",
+    "assign_cells",
     "candidates",
     "centroid_interaction",
     "centroid_scores",
@@ -36,6 +37,7 @@ __all__ = [
     "maxsim_residual",
     "pack",
     "search_codec",
+    "sum_rows",
     "targets",
     "top_centroids",
     "topk",

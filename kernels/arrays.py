@@ -92,6 +92,14 @@ def require_query(query: F32) -> None:
     require_finite("query", query)
 
 
+def require_centroids(centroids: F32, dim: int, name: str = "centroids") -> None:
+    """Raise unless there is a centroid and all are of that dim."""
+    require_vectors(name, centroids)
+    require_equal(name, centroids.shape[1], dim, "components, as embeddings have")
+    if centroids.shape[0] < 1:
+        raise ValueError(f"{name}: expected at least one, got 0")
+
+
 def require_scores(scores: F32) -> None:
     """Raise unless scores are rows of 1 to `MAX_COLUMNS` columns."""
     require_array("scores", scores, (np.float32,), 2)

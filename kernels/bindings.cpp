@@ -2,6 +2,7 @@
 // kernels/scoring.py, residual.py and checksum.py; this file makes its checks of shapes and
 // dtypes, and turns a Status into an exception.
 #include "bindings/arguments.h"
+#include "bindings/clusters.h"
 #include "bindings/coded_search.h"
 
 #include <nanobind/stl/optional.h>
@@ -251,6 +252,7 @@ NB_MODULE(_core, m) {
   using namespace nb::literals;
 
   m.doc() = "The native kernels behind weft.kernels, where each function's contract stands.";
+  b::bind_clusters(m);
   b::bind_coded_search(m);
   m.def("targets", &b::targets);
   m.def("active_target", &b::active_target);

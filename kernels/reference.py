@@ -27,6 +27,7 @@ from .arrays import (
     passage_slices,
     require_array,
     require_below,
+    require_centroids,
     require_equal,
     require_finite,
     require_inverse_norm_range,
@@ -37,6 +38,9 @@ from .arrays import (
     require_vectors,
     require_weights,
 )
+from .reference_clusters import assign as assign
+from .reference_clusters import assign_cells as assign_cells
+from .reference_clusters import sum_rows as sum_rows
 
 
 def centroid_scores(centroids: F32, query: F32, *, threads: int = 0) -> F32:
@@ -206,34 +210,6 @@ def maxsim_residual(
     return result
 
 
-def assign(embeddings: F32, centroids: F32, *, threads: int = 0) -> tuple[U32, F32]:
-    """The centroid of the highest dot product; a thousand embeddings at a time."""
-    require_vectors("embeddings", embeddings)
-    _require_centroids(centroids, embeddings.shape[1])
-    require_finite("embeddings", embeddings)
-    require_threads(threads)
-    codes = np.empty(embeddings.shape[0], dtype=np.uint32)
-    best = np.empty(embeddings.shape[0], dtype=np.float32)
-    for start in range(0, embeddings.shape[0], 1000):
-        rows = slice(start, start + 1000)
-        with np.errstate(invalid="ignore", over="ignore"):
-            scores = embeddings[rows] @ centroids.T
-        scores[np.isnan(scores)] = -np.inf
-        codes[rows] = scores.argmax(axis=1)
-        best[rows] = scores.max(axis=1)
-    if not np.isfinite(best).all():
-        raise ValueError("centroids: no finite best score; they hold NaN, infinity or overflow")
-    return codes, best
-
-
-def _require_centroids(centroids: F32, dim: int) -> None:
-    """Raise unless there is a centroid and all are of that dim."""
-    require_vectors("centroids", centroids)
-    require_equal("centroids", centroids.shape[1], dim, "components, as embeddings have")
-    if centroids.shape[0] < 1:
-        raise ValueError("centroids: expected at least one, got 0")
-
-
 def bytes_per_row(dim: int, bits: int) -> int:
     """Bytes of one packed residual: `ceil(dim * bits / 8)`."""
     return (dim * bits + 7) // 8
@@ -281,7 +257,7 @@ def compress(
 ) -> tuple[U8, U8]:
     """Bucket of each residual component, and 1/‖centroid + weights‖ in one byte."""
     require_vectors("embeddings", embeddings)
-    _require_centroids(centroids, embeddings.shape[1])
+    require_centroids(centroids, embeddings.shape[1])
     require_finite("embeddings", embeddings)
     require_array("codes", codes, (np.uint16, np.uint32), 1)
     require_equal("codes", codes.size, embeddings.shape[0], "codes, one per embedding")

@@ -5,7 +5,7 @@ Types, errors and `threads` are as in `weft.kernels.scoring`.
 
 from __future__ import annotations
 
-from .arrays import F32, U8, U32, Codes, Range
+from .arrays import F32, I64, U8, U32, Codes, Embeddings, Range
 from .dispatch import backend
 
 
@@ -27,6 +27,62 @@ def assign(embeddings: F32, centroids: F32, *, threads: int = 0) -> tuple[U32, F
     Source: Santhanam et al. 2022 (ColBERTv2), section 3.3.
     """
     result: tuple[U32, F32] = backend().assign(embeddings, centroids, threads=threads)
+    return result
+
+
+def assign_cells(
+    embeddings: Embeddings,
+    centroids: F32,
+    cell_centroids: F32,
+    cell_offsets: I64,
+    *,
+    probes: int,
+    threads: int = 0,
+) -> tuple[U32, F32]:
+    """Give each embedding the best centroid of its nearest cells.
+
+    Cells and centroids are compared in bytes; where these leave room for doubt, the best two of
+    each cell are compared once more in float32. The best found is worse than the best there is in
+    these cells by at most what rounding to bytes can hide, and by nothing nearly always.
+
+    Args:
+        embeddings: float32 or float16 [n, dim], finite.
+        centroids: float32 [K, dim], finite, K at least 1.
+        cell_centroids: float32 [C, dim], finite, C at least 1.
+        cell_offsets: int64 [C + 1]; cell c owns the centroids from `cell_offsets[c]` to
+            `cell_offsets[c + 1]`, at least one.
+        probes: cells searched per embedding, at least 1; more than C count as C.
+        threads: 0 for the default.
+
+    Returns:
+        uint32 [n] codes, the lower number in a tie, and float32 [n] dot products. An embedding's
+        result does not depend on its neighbours.
+
+    Raises:
+        ValueError: also where a product overflows.
+
+    Source: Johnson et al. 2017 (faiss), inverted files with a coarse quantiser.
+    """
+    result: tuple[U32, F32] = backend().assign_cells(
+        embeddings, centroids, cell_centroids, cell_offsets, probes=probes, threads=threads
+    )
+    return result
+
+
+def sum_rows(rows: Embeddings, groups: Codes, n_groups: int, *, threads: int = 0) -> F32:
+    """Sum the rows of each group: what moves centroids.
+
+    Args:
+        rows: float32 or float16 [n, dim].
+        groups: uint16 or uint32 [n], below n_groups.
+        n_groups: groups; one may be empty, its sum is 0.
+        threads: 0 for the default.
+
+    Returns:
+        float32 [n_groups, dim]: summed in order of rows in float64, rounded once; the same bits
+        on every target.
+    """
+    result: F32 = backend().sum_rows(rows, groups, n_groups, threads=threads)
     return result
 
 

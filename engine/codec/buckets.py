@@ -62,7 +62,8 @@ def _bucket_means(
     values: FloatArray, sums: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The mean of the values nearest to each weight; an empty bucket keeps its weight."""
-    inner = np.searchsorted(values, _middles(weights), side="left")
+    # In the dtype of the values: another would have them all converted.
+    inner = np.searchsorted(values, _middles(weights).astype(values.dtype), side="left")
     edges = np.concatenate(([0], inner, [len(values)]))
     counts = np.diff(edges)
     means = np.diff(sums[edges]) / np.maximum(counts, 1)

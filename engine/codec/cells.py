@@ -69,48 +69,25 @@ class Cells:
 
         Source: Johnson et al. 2017 (faiss), inverted files with a coarse quantiser.
         """
-        codes = np.zeros(len(embeddings), dtype=np.uint32)
-        scores = np.full(len(embeddings), -np.inf, dtype=np.float32)
-        probes = min(probes, len(self.centroids))
-        for part in chunks(len(embeddings), centroids.shape[1]):
-            rows = float_rows(embeddings[part])
-            self._assign_rows(rows, centroids, codes[part], scores[part], probes, threads)
-        return codes, scores
-
-    def _assign_rows(
-        self,
-        rows: FloatArray,
-        centroids: FloatArray,
-        codes: CodeArray,
-        scores: FloatArray,
-        probes: int,
-        threads: int,
-    ) -> None:
-        for cell, members in self._visits(rows, probes, threads):
-            low, high = self.offsets[cell], self.offsets[cell + 1]
-            found, found_scores = kernels.assign(
-                np.ascontiguousarray(rows[members]), centroids[low:high], threads=threads
+        parts = [
+            kernels.assign_cells(
+                rows, centroids, self.centroids, self.offsets, probes=probes, threads=threads
             )
-            # Cells come in ascending order, so that a strict comparison keeps the lower number.
-            better = found_scores > scores[members]
-            winners = members[better]
-            codes[winners] = found[better] + np.uint32(low)
-            scores[winners] = found_scores[better]
+            for rows in _native_parts(embeddings)
+        ]
+        codes, scores = zip(*parts, strict=True)
+        return np.concatenate(codes), np.concatenate(scores)
 
-    def _visits(
-        self, rows: FloatArray, probes: int, threads: int
-    ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Each cell that some row probes, with those rows."""
-        coarse = kernels.centroid_scores(self.centroids, rows, threads=threads)
-        # Sixteen-bit keys get a radix sort.
-        key = np.uint16 if len(self.centroids) <= 1 << 16 else np.uint32
-        probed = kernels.top_centroids(coarse, probes).astype(key).ravel()
-        order = np.argsort(probed, kind="stable")
-        bounds = np.searchsorted(probed[order], np.arange(len(self.centroids) + 1))
-        for cell in range(len(self.centroids)):
-            members = order[bounds[cell] : bounds[cell + 1]] // probes
-            if len(members) and self.offsets[cell] < self.offsets[cell + 1]:
-                yield cell, members
+
+def _native_parts(embeddings: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:
+    """The array itself where kernels take it as it is, else float32 copies of its parts."""
+    if embeddings.dtype in (np.float16, np.float32) and embeddings.flags.c_contiguous:
+        yield embeddings
+        return
+    for part in chunks(*embeddings.shape):
+        yield float_rows(embeddings[part])
+    if not len(embeddings):
+        yield float_rows(embeddings)
 
 
 def assign(

@@ -1,15 +1,14 @@
-"""Spherical k-means over a sample of embeddings: through faiss, in two levels for large K."""
+"""Spherical k-means over a sample of embeddings, in two levels for large K."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .cells import EXHAUSTIVE_BELOW, Cells, assign, chunks
+from ... import kernels
+from .cells import EXHAUSTIVE_BELOW, Cells, assign
 
 FloatArray = NDArray[np.float32]
 
@@ -69,20 +68,12 @@ def spherical_kmeans(
     """
     if k >= len(sample):
         return normalise(distinct_rows(sample))
-    import faiss
-
-    model = faiss.Kmeans(
-        sample.shape[1],
-        k,
-        niter=iterations,
-        seed=seed,
-        spherical=True,
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(sample),
-    )
-    with _faiss_threads(threads):
-        model.train(np.ascontiguousarray(sample))
-    return normalise(np.asarray(model.centroids, dtype=np.float32))
+    chosen = np.random.default_rng(seed).choice(len(sample), k, replace=False)
+    centroids = normalise(sample[np.sort(chosen)])
+    for _ in range(iterations):
+        codes, scores = assign(sample, centroids, None, threads=threads)
+        centroids = _moved(sample, codes, scores, k, threads)
+    return centroids
 
 
 def build_cells(centroids: FloatArray, *, seed: int, threads: int = 0) -> tuple[FloatArray, Cells]:
@@ -175,32 +166,16 @@ def proportional_shares(counts: NDArray[np.integer], total: int) -> NDArray[np.i
 def _refine(sample: FloatArray, centroids: FloatArray, cells: Cells, *, threads: int) -> FloatArray:
     """One round: assign, move each centroid to its members' mean, refill the empty ones."""
     codes, scores = cells.assign(sample, centroids, probes=TRAINING_PROBES, threads=threads)
-    sums = np.zeros(centroids.shape, dtype=np.float64)
-    for part in chunks(*sample.shape):
-        _add_rows(sums, sample[part], codes[part])
-    counts = np.bincount(codes, minlength=len(centroids))
-    moved = normalise(sums.astype(np.float32))
-    empty = np.flatnonzero(counts == 0)
+    return _moved(sample, codes, scores, len(centroids), threads)
+
+
+def _moved(
+    sample: FloatArray, codes: NDArray[np.uint32], scores: FloatArray, k: int, threads: int
+) -> FloatArray:
+    """Each centroid as its members' mean direction."""
+    moved = normalise(kernels.sum_rows(sample, codes, k, threads=threads))
+    empty = np.flatnonzero(np.bincount(codes, minlength=k) == 0)
     # The rows that are served worst become centroids of their own.
     worst = np.argsort(scores, kind="stable")[: len(empty)]
     moved[empty[: len(worst)]] = sample[worst]
     return moved
-
-
-def _add_rows(sums: NDArray[np.float64], rows: FloatArray, codes: NDArray[np.uint32]) -> None:
-    order = np.argsort(codes, kind="stable")
-    present, starts = np.unique(codes[order], return_index=True)
-    sums[present] += np.add.reduceat(rows[order], starts, axis=0)
-
-
-@contextmanager
-def _faiss_threads(threads: int) -> Iterator[None]:
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    if threads > 0:
-        faiss.omp_set_num_threads(threads)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)

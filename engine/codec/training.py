@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import kernels
 from .. import limits
 from ..errors import InvalidEmbeddingError, InvalidParameterError
 from .buckets import SUPPORTED_BITS, inverse_norm_range, train_buckets
@@ -157,7 +158,7 @@ def _check_training(
             f"{limits.MAX_DIM}, not on shape {sample.shape}."
         )
     for part in chunks(*sample.shape):
-        if not np.isfinite(sample[part]).all():
+        if not _all_finite(sample[part]):
             raise InvalidEmbeddingError(
                 "The training sample holds NaN or infinity: check the encoder that made it."
             )
@@ -167,6 +168,14 @@ def _check_training(
         raise InvalidParameterError(f"iterations is {iterations!r}: use at least 1.")
     if n_centroids is not None and n_centroids < 1:
         raise InvalidParameterError(f"n_centroids is {n_centroids!r}: use at least 1.")
+
+
+def _all_finite(rows: NDArray[np.floating]) -> bool:
+    if rows.dtype != np.float16:
+        return bool(np.isfinite(rows).all())
+    # NumPy works on halves one by one, on their bits many at a time.
+    exponent = np.uint16(0x7C00)
+    return bool(((np.ascontiguousarray(rows).view(np.uint16) & exponent) != exponent).all())
 
 
 def _supported_centroids(n_embeddings: int, n_train: int) -> int:
@@ -194,9 +203,9 @@ def _fit_buckets(
     heldout: FloatArray, centroids: FloatArray, cells: Cells | None, bits: int, threads: int
 ) -> Codec:
     codes, _ = assign(heldout, centroids, cells, threads=threads)
-    nearest = centroids[codes]
-    residuals = heldout - nearest
-    cutoffs, weights = train_buckets(residuals, bits)
-    rebuilt = nearest + weights[np.searchsorted(cutoffs, residuals, side="right")]
+    cutoffs, weights = train_buckets(heldout - centroids[codes], bits)
+    whole = (1.0, 1.0)  # every inverse norm is 1: what comes back is not scaled
+    packed = kernels.compress(heldout, centroids, codes, cutoffs, weights, whole, threads=threads)
+    rebuilt = kernels.decompress(codes, *packed, centroids, weights, whole, threads=threads)
     norms = np.maximum(np.linalg.norm(rebuilt, axis=1), SMALLEST_NORM)
     return Codec(centroids, cutoffs, weights, inverse_norm_range(1 / norms), bits, cells)

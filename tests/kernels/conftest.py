@@ -65,6 +65,10 @@ def arguments() -> Callable[[str], dict[str, Any]]:
         everything |= {"nprobe": 2, "threshold": 0.1, "bits": bits, "dim": dim, "block_bytes": 5}
         everything["bucket_codes"] = generator.integers(0, 4, (n, dim)).astype(np.uint8)
         everything["packed"] = tokens["residuals"]
+        everything["cell_centroids"] = floats["centroids"][:2].copy()
+        everything["cell_offsets"] = np.array([0, 2, 5], dtype=np.int64)
+        everything |= {"probes": 2} if name == "assign_cells" else {}
+        everything |= {"rows": floats["embeddings"], "groups": tokens["codes"], "n_groups": 5}
         everything["buffer"] = generator.integers(0, 256, 23).astype(np.uint8)
         if name == "topk":
             everything["scores"] = floats["scores"][:, 0].copy()
@@ -100,6 +104,15 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     ),
     "topk": ("scores", "k"),
     "assign": ("embeddings", "centroids", "threads"),
+    "assign_cells": (
+        "embeddings",
+        "centroids",
+        "cell_centroids",
+        "cell_offsets",
+        "probes",
+        "threads",
+    ),
+    "sum_rows": ("rows", "groups", "n_groups", "threads"),
     "pack": ("bucket_codes", "bits"),
     "unpack": ("packed", "bits", "dim"),
     "compress": (

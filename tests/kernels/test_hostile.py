@@ -28,6 +28,7 @@ def with_value(array: np.ndarray, place: Any, value: Any) -> np.ndarray:
 def call(module: Any, name: str, given: dict[str, Any]) -> Any:
     """Call a kernel; the arguments stand in the order of its parameters."""
     keyword_only = {"threads", "allowed", "threshold"} | ({"pids"} if "maxsim" in name else set())
+    keyword_only |= {"probes"} if name == "assign_cells" else set()
     positional = [value for key, value in given.items() if key not in keyword_only]
     keywords = {key: value for key, value in given.items() if key in keyword_only}
     return getattr(module, name)(*positional, **keywords)
@@ -60,6 +61,12 @@ ARRAYS = [
     ("topk", "scores"),
     ("assign", "embeddings"),
     ("assign", "centroids"),
+    ("assign_cells", "embeddings"),
+    ("assign_cells", "centroids"),
+    ("assign_cells", "cell_centroids"),
+    ("assign_cells", "cell_offsets"),
+    ("sum_rows", "rows"),
+    ("sum_rows", "groups"),
     ("pack", "bucket_codes"),
     ("unpack", "packed"),
     ("compress", "embeddings"),
@@ -188,6 +195,24 @@ BROKEN: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
     ("assign", "embeddings", lambda a: with_value(a["embeddings"], (0, 0), np.inf)),
     ("assign", "centroids", lambda a: f32(5, 8)),
     ("assign", "centroids", lambda a: f32(0, 9)),
+    ("assign_cells", "embeddings", lambda a: with_value(a["embeddings"], (11, 8), np.nan)),
+    ("assign_cells", "embeddings", lambda a: np.full((3, 9), np.inf, dtype=np.float16)),
+    ("assign_cells", "centroids", lambda a: with_value(a["centroids"], (4, 8), np.nan)),
+    ("assign_cells", "centroids", lambda a: f32(5, 8)),
+    ("assign_cells", "centroids", lambda a: f32(0, 9)),
+    ("assign_cells", "cell_centroids", lambda a: with_value(a["cell_centroids"], 0, np.inf)),
+    ("assign_cells", "cell_centroids", lambda a: f32(2, 8)),
+    ("assign_cells", "cell_centroids", lambda a: f32(0, 9)),
+    ("assign_cells", "cell_offsets", lambda a: with_value(a["cell_offsets"], 0, -1)),
+    ("assign_cells", "cell_offsets", lambda a: with_value(a["cell_offsets"], 1, 0)),
+    ("assign_cells", "cell_offsets", lambda a: with_value(a["cell_offsets"], 1, 2**62)),
+    ("assign_cells", "cell_offsets", lambda a: with_value(a["cell_offsets"], 2, 6)),
+    ("assign_cells", "cell_offsets", lambda a: a["cell_offsets"][:2].copy()),
+    ("assign_cells", "probes", lambda a: 0),
+    ("assign_cells", "threads", lambda a: 257),
+    ("sum_rows", "groups", lambda a: with_value(a["groups"], 11, 5)),
+    ("sum_rows", "groups", lambda a: a["groups"][:11].copy()),
+    ("sum_rows", "n_groups", lambda a: -1),
     ("pack", "bucket_codes", lambda a: with_value(a["bucket_codes"], (11, 8), 4)),
     ("pack", "bucket_codes", lambda a: np.zeros((2, 0), dtype=np.uint8)),
     ("pack", "bits", lambda a: 3),
@@ -230,7 +255,7 @@ def test_values_out_of_range(
     broken: Callable[[dict[str, Any]], Any],
 ) -> None:
     valid = arguments(name)
-    if argument == "probes":  # only a dense list of lists knows how many centroids there are
+    if (name, argument) == ("candidates", "probes"):  # only a dense list of lists knows how many centroids there are
         valid |= {"ivf_centroids": None, "probes": np.array([2, 0], dtype=np.uint32)}
     wrong = valid | {argument: broken(valid)}
     pattern = f"^({NAMED_INSTEAD.get((name, argument), argument)}):"
@@ -281,6 +306,10 @@ def test_no_rows_and_no_pids(target: str) -> None:
         assert coded.shape == (0,)
         assert module.topk(f32(0), 3).shape == (0,)
         assert [part.shape for part in module.assign(f32(0, 3), f32(1, 3))] == [(0,), (0,)]
+        cells = f32(1, 3), f32(1, 3), np.array([0, 1], dtype=np.int64)
+        found = module.assign_cells(f32(0, 3), *cells, probes=1)
+        assert [part.shape for part in found] == [(0,), (0,)]
+        assert module.sum_rows(f32(0, 3), none, 2).tolist() == [[0.0] * 3] * 2
         assert module.pack(bytes_, 1).shape == (0, 1)
         assert module.unpack(bytes_, 1, 3).shape == (0, 3)
         packed = module.compress(f32(0, 3), f32(1, 3), none, f32(1), weights, limits)

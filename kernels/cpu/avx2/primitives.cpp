@@ -3,8 +3,10 @@
 
 #include "cpu/avx2/bytes.inc"
 #include "cpu/avx2/vector.inc"
+#include "cpu/avx2/keys.inc"
 #include "cpu/simd/crc32c.inc"
 #include "cpu/simd/dot.inc"
+#include "cpu/simd/keys.inc"
 #include "cpu/simd/maxima.inc"
 #include "cpu/simd/residual.inc"
 

@@ -3,8 +3,10 @@
 
 #include "cpu/avx512/bytes.inc"
 #include "cpu/avx512/vector.inc"
+#include "cpu/avx512/keys.inc"
 #include "cpu/simd/crc32c.inc"
 #include "cpu/simd/dot.inc"
+#include "cpu/simd/keys.inc"
 #include "cpu/simd/maxima.inc"
 #include "cpu/simd/residual.inc"
 

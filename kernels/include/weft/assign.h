@@ -1,6 +1,8 @@
 // The nearest centroid of each embedding.
 #pragma once
 
+#include <span>
+
 #include "weft/arrays.h"
 #include "weft/status.h"
 
@@ -16,5 +18,23 @@ namespace weft {
 //   scores      float32 [n]
 Status assign(const Matrix<float>& embeddings, const Matrix<float>& centroids, int threads,
               std::uint32_t* codes, float* scores);
+
+// The partition of centroids into cells: cell c owns centroids offsets[c] to offsets[c + 1].
+struct Cells {
+  Matrix<float> centroids;                // [C, dim], C at least 1
+  std::span<const std::int64_t> offsets;  // [C + 1]
+};
+
+// Two levels: the best centroid of an embedding among those of its `probes` nearest cells. Cells
+// and centroids are compared in bytes, the two best of each cell once more in float32 where the
+// bytes leave room for doubt. An embedding's result does not depend on its neighbours.
+//   embeddings  float32 or float16 [n, dim]; invalid value: holds NaN or infinity
+//   centroids   float32 [K, dim], finite, 1 <= K < 2^32; invalid value: a product overflows
+//   cells       finite; invalid value: the offsets do not ascend strictly from 0 to K
+//   probes      at least 1; at most C count
+//   codes       uint32 [n]; scores float32 [n], the same bits on every target for one code
+Status assign_cells(const Embeddings& embeddings, const Matrix<float>& centroids,
+                    const Cells& cells, std::int64_t probes, int threads, std::uint32_t* codes,
+                    float* scores);
 
 }  // namespace weft
