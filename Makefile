@@ -13,7 +13,7 @@ INPUT_SECONDS ?= 10
 HARNESSES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test crash fuzz fuzz-smoke asan tsan lint bench clean
+.PHONY: help install demo test crash fuzz fuzz-smoke asan tsan lint bench peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -87,6 +87,15 @@ lint: $(VENV)/.stamp-test ## ruff, and mypy on the installed package
 
 bench: $(VENV)/.stamp-test ## kernels, each family on each target
 	$(BIN)/python benchmarks/kernels/bench_kernels.py
+
+# Folder outside the repository for the corpus, the peers' environments and their indexes.
+PEERS_CACHE ?= $(HOME)/.cache/weft-benchmarks
+PEERS_ARGUMENTS ?=
+
+peers: $(VENV)/.stamp-test ## Weft beside other engines on the same vectors: writes docs/benchmarks.md (hours)
+	$(PIP) install --quiet --constraint constraints.txt matplotlib
+	$(BIN)/python -m benchmarks.corpus.build --cache $(PEERS_CACHE) --passages 40000
+	$(BIN)/python -m benchmarks.peers.run --cache $(PEERS_CACHE) $(PEERS_ARGUMENTS)
 
 clean: ## remove what was built
 	rm -rf build dist $(VENV) $(FUZZ_VENV) .demo
