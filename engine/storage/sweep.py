@@ -88,7 +88,7 @@ class _Sweep:
 
     def settle(self) -> SweepReport:
         """Apply what was found, under the writer's lock."""
-        self._closed = [sequence for sequence in self._gaps if self._claim(sequence)]
+        self._closed = [sequence for sequence in self._open_gaps() if self._claim(sequence)]
         committed = self._commit()
         return SweepReport(
             self._generation if committed is None else committed.generation,
@@ -96,6 +96,16 @@ class _Sweep:
             tuple(self._closed),
             tuple(self._expired),
         )
+
+    def _open_gaps(self) -> list[int]:
+        """The gaps that no generation has applied since the look, and with them their files.
+
+        Raises:
+            WriterClosedError: the writer was closed since then.
+        """
+        with self._writer.snapshot() as base:
+            self._generation, applied = base.generation, Applied.of(base.manifest)
+        return [sequence for sequence in self._gaps if sequence not in applied]
 
     def _commit(self) -> Manifest | None:
         claims = self._writer.claims

@@ -4,7 +4,7 @@ import pytest
 from hooked import applied, deliver, now, submit, upsert, waiting
 from storage_tools import Killed, add, document
 
-from weft.engine.errors import DuplicateDocumentError
+from weft.engine.errors import DuplicateDocumentError, WriterClosedError
 from weft.engine.storage.collection import collect
 from weft.engine.storage.layout import submission_name
 from weft.engine.storage.reader import Reader
@@ -193,3 +193,40 @@ def test_a_gap_that_somebody_takes_first(slow, quick, hooked, directory):
     assert not report.committed and report.closed == ()
     assert deliver(quick, ("b", 1, 1)).added == ("b",)
     assert applied(directory) == (2, ())
+
+
+class Late:
+    """A lock before which something happens once."""
+
+    def __init__(self, lock, action):
+        self.lock, self.action = lock, action
+
+    def __enter__(self):
+        action, self.action = self.action, None
+        if action is not None:
+            action()
+        return self.lock.__enter__()
+
+    def __exit__(self, *error):
+        return self.lock.__exit__(*error)
+
+
+def test_a_gap_that_another_sweep_closes_first(slow, quick, directory):
+    """Nobody would remove a claim on what was applied before, until the next collection."""
+    lost = quick.claims.take(1)
+    upsert(quick, "a", 1)
+    directory.remove(submission_name(lost))
+    slow.lock = Late(slow.lock, lambda: sweep(quick))
+    report = sweep(slow)
+    assert not report.committed and report.closed == ()
+    assert applied(directory) == (2, ()) and waiting(directory) == []
+
+
+def test_a_writer_that_is_closed_before_it_settles(slow, quick, directory):
+    lost = quick.claims.take(1)
+    upsert(quick, "a", 1)
+    directory.remove(submission_name(lost))
+    slow.lock = Late(slow.lock, slow.close)
+    with pytest.raises(WriterClosedError):
+        sweep(slow)
+    assert applied(directory) == (0, ((2, 2),)) and waiting(directory) == []
