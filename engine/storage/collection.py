@@ -12,13 +12,20 @@ they are only tells when to begin with that, so that a clock that steps removes 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from ..errors import CorruptIndexError, IndexNotFoundError, StorageError
-from .condemning import NO_ROOM, condemn_folder, condemn_tombstones, lift_needless, sentenced
+from .condemning import (
+    NO_ROOM,
+    condemn_folder,
+    condemn_tombstones,
+    lift_needless,
+    sentenced_folder,
+    sentenced_tombstones,
+)
 from .directory import NAME, TEMPORARY, Directory, is_media_error
 from .files import own_names, remove_file, remove_folder
 from .generation import read_manifest
@@ -213,10 +220,11 @@ class _Collection:
         for name in unnamed:
             if name in self._dead or (_is_temporary(name) and self._is_left_behind(name)):
                 self._remove(name)
+        sentences = sentenced_tombstones(self._directory)
         # The disk may have been full until now.
         for name in unnamed:
             if name not in self._dead and not _is_temporary(name):
-                self._remove_left_behind(name, newest)
+                self._remove_left_behind(name, newest, sentences)
         lift_needless(self._directory, named)
 
     def _all_named(self, first: int) -> set[str] | None:
@@ -265,14 +273,17 @@ class _Collection:
         except FileNotFoundError:
             return self._now if gone is None else gone
 
-    def _remove_left_behind(self, name: str, newest: int) -> None:
+    def _remove_left_behind(self, name: str, newest: int, sentences: Mapping[str, int]) -> None:
         """Condemn what was left behind, or remove what was condemned below the newest generation.
 
         Args:
             name: of what no manifest named that was read after the newest one.
             newest: generation.
+            sentences: on tombstone files.
         """
-        sentence = sentenced(self._directory, name)
+        sentence = sentences.get(name)
+        if _is_folder(name):
+            sentence = sentenced_folder(self._directory, name)
         if sentence is not None:
             if sentence < newest:
                 # Or else power may take the newest manifest, and leave a writer its name.

@@ -72,17 +72,20 @@ def condemn_tombstones(directory: Directory, name: str) -> None:
     _place(directory, f"{TOMBSTONES}/{CONDEMNED}.{newest:016d}.{identifier}", name)
 
 
-def sentenced(directory: Directory, name: str) -> int | None:
-    """The generation in the oldest sentence on a folder or a tombstone file; None without one."""
-    if name.startswith(f"{TOMBSTONES}/"):
-        found = [
-            sentence
-            for sentence in map(sentence_of, directory.list(TOMBSTONES))
-            if sentence and tombstone_file(sentence[1]) == name
-        ]
-    else:
-        found = [s for s in map(sentence_of, directory.list(name)) if s]
+def sentenced_folder(directory: Directory, folder: str) -> int | None:
+    """The generation in the oldest sentence on a folder; None without one."""
+    found = [sentence for sentence in map(sentence_of, directory.list(folder)) if sentence]
     return min((generation for generation, _ in found), default=None)
+
+
+def sentenced_tombstones(directory: Directory) -> dict[str, int]:
+    """The generation in the oldest sentence on each tombstone file that has one, by name."""
+    oldest: dict[str, int] = {}
+    # Sorted by name is sorted by generation.
+    for sentence in map(sentence_of, directory.list(TOMBSTONES)):
+        if sentence:
+            oldest.setdefault(tombstone_file(sentence[1]), sentence[0])
+    return oldest
 
 
 def lift_needless(directory: Directory, named: Iterable[str]) -> None:

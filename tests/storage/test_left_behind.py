@@ -106,6 +106,26 @@ def test_a_tombstone_file_that_nobody_named(directory):
     assert not [name for name in directory.list("tombstones") if "condemned" in name]
 
 
+def test_many_tombstone_files_are_listed_together(directory):
+    """Not once for each of them."""
+    listed = []
+
+    class Watched(LocalDirectory):
+        def list(self, folder=""):
+            listed.append(folder)
+            return super().list(folder)
+
+    for n in range(20):
+        with directory.create(f"tombstones/{n:032d}.safetensors") as file:
+            file.write_at(0, b"half a file")
+    for n in range(2):
+        commit(directory, f"later-{n}")
+        listed.clear()
+        collect(Watched(directory.path, durable=False), **AT_ONCE)
+        assert listed.count("tombstones") < 6
+    assert directory.list("tombstones") == []
+
+
 class FullDirectory(LocalDirectory):
     """No file can be made."""
 
