@@ -11,20 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import Codec
-from ..errors import CorruptIndexError
+from ..errors import CorruptIndexError, UnsupportedFormatError
 from .codec_store import read_codec
 from .connections import Connections
 from .directory import Directory
 from .identifiers import IdQuery
 from .layout import generations, manifest_name, tombstone_file
 from .manifest import MAX_MANIFEST_BYTES, Manifest, SegmentRef, TombstoneRef
-from .manifest_decoding import decode_manifest
+from .manifest_decoding import decode_manifest, is_as_written
 from .segment import SegmentView
 from .segment_files import SegmentFiles
 from .tombstones import Tombstones, alive_documents, read_tombstones
 
 MAX_ATTEMPTS: Final = 20
 """Newest manifests that may be collected under a look at them before it gives up."""
+
+LONGEST_BYTES: Final = 4 * MAX_MANIFEST_BYTES
+"""Longest manifest whose checksum is looked at, to tell one of a newer Weft from damage."""
 
 
 def read_manifest(directory: Directory, generation: int) -> Manifest:
@@ -33,11 +36,17 @@ def read_manifest(directory: Directory, generation: int) -> Manifest:
     Raises:
         FileNotFoundError: it is not there, or not any more.
         CorruptIndexError: it is damaged, or of another generation.
-        UnsupportedFormatError: a newer Weft wrote it.
+        UnsupportedFormatError: a newer Weft wrote it, perhaps a longer one than this reads.
     """
     name = manifest_name(generation)
-    data = directory.read(name, 0, MAX_MANIFEST_BYTES + 1)
+    data = directory.read(name, 0, LONGEST_BYTES + 1)
     if len(data) > MAX_MANIFEST_BYTES:
+        if len(data) <= LONGEST_BYTES and is_as_written(data):
+            # No damage: a repair must not go past it.
+            raise UnsupportedFormatError(
+                f"{name} has {len(data):,} bytes, and this Weft reads {MAX_MANIFEST_BYTES:,}: use "
+                "a newer one."
+            )
         raise CorruptIndexError(f"{name} is longer than {MAX_MANIFEST_BYTES} bytes.")
     manifest = decode_manifest(data, name)
     if manifest.generation != generation:

@@ -52,15 +52,19 @@ def decode_manifest(data: bytes, name: str) -> Manifest:
         raise CorruptIndexError(f"{name}: settings: {error}") from error
 
 
-def _payload(data: bytes, name: str) -> Any:
-    covered = data[:-_TRAILER_BYTES]
+def is_as_written(data: bytes) -> bool:
+    """Whether a manifest is covered by its own checksum."""
     trailer = _TRAILER.fullmatch(data[-_TRAILER_BYTES:])
-    if trailer is None or int(trailer[1], 16) != checksum(covered):
+    return trailer is not None and int(trailer[1], 16) == checksum(data[:-_TRAILER_BYTES])
+
+
+def _payload(data: bytes, name: str) -> Any:
+    if not is_as_written(data):
         raise CorruptIndexError(
             f"{name} is not what was written ({len(data)} bytes): restore the index from a copy."
         )
     try:
-        return json.loads(covered + b"}")
+        return json.loads(data[:-_TRAILER_BYTES] + b"}")
     except (ValueError, RecursionError) as error:
         raise CorruptIndexError(f"{name} is not JSON: {error}") from error
 

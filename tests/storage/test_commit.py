@@ -14,6 +14,7 @@ from weft.engine.errors import (
     CorruptIndexError,
     DuplicateDocumentError,
     StorageError,
+    UnsupportedFormatError,
     WriterClosedError,
 )
 from weft.engine.storage import commit as commits
@@ -24,6 +25,7 @@ from weft.engine.storage.directory import LocalDirectory, SyncFailedError
 from weft.engine.storage.generation import read_manifest
 from weft.engine.storage.layout import generations, manifest_name, new_identifier
 from weft.engine.storage.reader import Reader
+from weft.engine.storage.repair import repair
 from weft.engine.storage.writer import Writer
 
 
@@ -287,6 +289,12 @@ def test_a_manifest_that_nobody_would_read_is_not_written(directory, monkeypatch
     monkeypatch.setattr(generation, "MAX_MANIFEST_BYTES", path.stat().st_size)
     assert read_manifest(directory, 2).generation == 2
     monkeypatch.setattr(generation, "MAX_MANIFEST_BYTES", path.stat().st_size - 1)
+    # It is what was written, so that nothing may take it for damaged and go past it.
+    with pytest.raises(UnsupportedFormatError, match="use a newer one"):
+        read_manifest(directory, 2)
+    with pytest.raises(UnsupportedFormatError):
+        repair(directory)
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
     with pytest.raises(CorruptIndexError, match="longer"):
         read_manifest(directory, 2)
 
