@@ -1,5 +1,6 @@
-// What Python cannot bring about: allocations that fail inside the pool's threads, and a target
-// that is chosen by several threads at once. Built with sanitizers only; ends with 1 on a mistake.
+// What Python cannot bring about: allocations that fail inside the pool's threads, a target that is
+// chosen by several threads at once, and searches that sanitizers see whole. Built with sanitizers
+// only; ends with 1 on a mistake.
 #include <atomic>
 #include <barrier>
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include "weft/candidates.h"
 #include "weft/centroid_interaction.h"
 #include "weft/centroid_scores.h"
+#include "weft/coded_search.h"
 #include "weft/maxsim.h"
 #include "weft/residual.h"
 #include "weft/targets.h"
@@ -31,8 +33,16 @@ void* operator new(std::size_t size) {
   if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
   throw std::bad_alloc();
 }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  if (allocations_left.load() >= 0 && allocations_left.fetch_sub(1) <= 0) throw std::bad_alloc();
+  const auto step = static_cast<std::size_t>(alignment);
+  if (void* memory = std::aligned_alloc(step, (size + step) / step * step)) return memory;
+  throw std::bad_alloc();
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -122,6 +132,103 @@ int check_memory() {
   return failures;
 }
 
+// A coded segment, and a codec that it was made with.
+struct Coded {
+  Coded() {
+    for (std::size_t i = 0; i < codes.size(); ++i) {
+      codes[i] = static_cast<std::uint16_t>(i * 7 % kCentroids);
+      residuals[i * kDim / 4] = static_cast<std::uint8_t>(i);
+    }
+    for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = static_cast<std::int64_t>(i) * 10;
+    for (std::int64_t c = 0; c < kCentroids; ++c) {
+      starts.push_back(static_cast<std::int64_t>(pids.size()));
+      for (std::size_t i = 0; i < codes.size(); ++i) {
+        if (codes[i] == c) pids.push_back(static_cast<std::uint32_t>(i / 10));
+      }
+    }
+    starts.push_back(static_cast<std::int64_t>(pids.size()));
+    const weft::Matrix<std::uint8_t> rows{residuals.data(), kTokens, kDim / 4};
+    segment.tokens = {{codes.data(), nullptr, kTokens}, rows, norms};
+    segment.offsets = offsets;
+    segment.lists = {{}, true, starts, pids};
+    segment.n_centroids = kCentroids;
+  }
+
+  weft::Status prepare(weft::SearchCodec* codec) const {
+    const weft::Matrix<float> rows{centroids.data(), kCentroids, kDim};
+    return weft::SearchCodec::make(rows, {weights, 2, 0.5, 2.0}, codec);
+  }
+
+  weft::Status search(const weft::SearchCodec& codec, std::int64_t n_query,
+                      weft::Found* found) const {
+    const std::vector<weft::SearchedSegment> segments{{&segment, nullptr}, {&segment, nullptr}};
+    const weft::SearchLimits limits{8, 300, 200, 50, kThreads};
+    return codec.search({query.data(), n_query, kDim}, segments, limits, found);
+  }
+
+  std::vector<float> centroids = numbers(kCentroids * kDim), query = numbers(kQuery * kDim);
+  std::vector<float> weights = {-0.2F, -0.1F, 0.1F, 0.2F};
+  std::vector<std::uint16_t> codes = std::vector<std::uint16_t>(kTokens);
+  std::vector<std::uint8_t> residuals = std::vector<std::uint8_t>(kTokens * kDim / 4);
+  std::vector<std::uint8_t> norms = std::vector<std::uint8_t>(kTokens, 90);
+  std::vector<std::int64_t> offsets = std::vector<std::int64_t>(kPassages + 1), starts;
+  std::vector<std::uint32_t> pids;
+  weft::CodedSegment segment;
+};
+
+bool same(const weft::Found& a, const weft::Found& b) {
+  return a.segments == b.segments && a.pids == b.pids && a.scores == b.scores &&
+         !a.pids.empty() && b.unchecked.empty();
+}
+
+// A codec whose memory has run out many times answers as one that is new.
+int check_search_memory(const Coded& coded) {
+  weft::SearchCodec codec, other;
+  int failures = exhaust("SearchCodec::make", [&] { return coded.prepare(&codec); });
+  failures += exhaust("search with a new codec", [&] {
+    weft::SearchCodec fresh;
+    weft::Found found;
+    const weft::Status status = coded.prepare(&fresh);
+    return status.ok() ? coded.search(fresh, kQuery, &found) : status;
+  });
+  failures += exhaust("search", [&] {
+    weft::Found found;
+    return coded.search(codec, kQuery, &found);
+  });
+  weft::Found found, expected;
+  if (!coded.prepare(&other).ok() || !coded.search(other, kQuery, &expected).ok()) ++failures;
+  if (!coded.search(codec, kQuery, &found).ok() || !same(found, expected)) {
+    return fail("search answers otherwise after its memory ran out");
+  }
+  return failures;
+}
+
+// Threads that ask different things of one codec, each with the pool's help.
+int check_searchers(const Coded& coded) {
+  constexpr int kCallers = 6, kTimes = 6;
+  weft::SearchCodec codec;
+  if (!coded.prepare(&codec).ok()) return fail("SearchCodec::make");
+  std::vector<weft::Found> expected(kQuery);
+  for (std::int64_t n = 1; n <= kQuery; ++n) {
+    weft::Found& found = expected[static_cast<std::size_t>(n - 1)];
+    if (!coded.search(codec, n, &found).ok()) return fail("search");
+  }
+  std::atomic<int> mistakes{0};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < kCallers; ++i) {
+    callers.emplace_back([&, i] {
+      for (int time = 0; time < kTimes; ++time) {
+        const std::int64_t n = (i * 5 + time * 3) % kQuery;
+        weft::Found found;
+        if (!coded.search(codec, n + 1, &found).ok()) ++mistakes;
+        if (!same(found, expected[static_cast<std::size_t>(n)])) ++mistakes;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  return mistakes == 0 ? 0 : fail("searches at once answer otherwise than alone");
+}
+
 // The first look-up must not undo a choice that another thread makes meanwhile.
 int check_targets() {
   constexpr int kCallers = 8;
@@ -148,9 +255,10 @@ int check_targets() {
 
 int main() {
   int failures = check_targets();
+  const Coded coded;
   for (const std::string_view target : weft::targets()) {
     if (!weft::set_target(target).ok()) ++failures;
-    failures += check_memory();
+    failures += check_memory() + check_search_memory(coded) + check_searchers(coded);
   }
   return failures == 0 ? 0 : 1;
 }
