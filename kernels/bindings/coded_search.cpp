@@ -131,7 +131,10 @@ nb::object PySearchCodec::search(nb::handle query_object, const nb::list& segmen
   std::vector<Array> masks;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     kept.emplace_back(segments[i]);
-    const CodedSegment& segment = nb::cast<const PyCodedSegment&>(segments[i]).view();
+    if (!nb::isinstance<PyCodedSegment>(kept.back())) {
+      raise_type("segments: expected what coded_segment makes");
+    }
+    const CodedSegment& segment = nb::cast<const PyCodedSegment&>(kept.back()).view();
     const std::uint8_t* flags = nullptr;
     if (!allowed[i].is_none()) {
       masks.push_back(Array::take<bool, std::uint8_t>("allowed", allowed[i], 1));
