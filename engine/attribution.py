@@ -39,7 +39,7 @@ def explain_document(
         named by their row, with an empty span.
     """
     pids = np.flatnonzero(segment.passage_document == docno)
-    passages = [_passage_vectors(segment, int(pid)) for pid in pids]
+    passages = [passage_vectors(segment, int(pid)) for pid in pids]
     scores = [float((vectors @ passage.T).max(axis=1).sum()) for passage in passages]
     best = int(np.argmax(scores))
     spans, _ = segment.passages.spans(pids[best : best + 1].astype(np.uint32))
@@ -50,7 +50,16 @@ def explain_document(
     return explain(query_tokens, vectors, passage_tokens, passages[best])
 
 
-def _passage_vectors(segment: SegmentView, pid: int) -> FloatArray:
+def passage_vectors(segment: SegmentView, pid: int) -> FloatArray:
+    """The vectors of a passage as the index holds them, float32 [n, dim].
+
+    Args:
+        segment: holds the passage.
+        pid: its number there.
+
+    Raises:
+        CorruptIndexError: they are not what was written.
+    """
     rows = slice(int(segment.offsets[pid]), int(segment.offsets[pid + 1]))
     start, end = np.array([rows.start]), np.array([rows.stop])
     if segment.kind == "flat":

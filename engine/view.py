@@ -121,7 +121,7 @@ class IndexView(Closing):
         """The best k documents for a query; see `Index.search`."""
         plan = self._plan(k, group_by, parameters)
         allowed = self._allowed(filter)
-        return self._search(self._vectors([query])[0], plan, allowed)
+        return self._search(self.query_vectors([query])[0], plan, allowed)
 
     def search_batch(
         self,
@@ -139,7 +139,7 @@ class IndexView(Closing):
             )
         plan = self._plan(k, group_by, {"threads": 1, **parameters})
         allowed = self._allowed(filter)
-        vectors = self._vectors(list(queries))
+        vectors = self.query_vectors(list(queries))
         with ThreadPoolExecutor(max_workers=self._workers()) as pool:
             return list(pool.map(lambda v: self._search(v, plan, allowed), vectors))
 
@@ -163,8 +163,8 @@ class IndexView(Closing):
         ranking = rank(vectors, self.segments, plan, allowed)
         return make_hits(ranking, self.segments, plan.k)
 
-    def _vectors(self, queries: Sequence[Query]) -> list[FloatArray]:
-        """Check all queries, then encode the texts among them in one go."""
+    def query_vectors(self, queries: Sequence[Query]) -> list[FloatArray]:
+        """Check all queries, then encode the texts among them in one go; float32 [nq, dim]."""
         texts = [check_query_text(query) for query in queries if isinstance(query, str)]
         given = [
             None if isinstance(query, str) else self._given_vectors(query) for query in queries
@@ -184,7 +184,7 @@ class IndexView(Closing):
 
     def explain(self, query: Query, id: str) -> Explanation:
         """Which token of a document's best passage each query token matched; see `Index`."""
-        vectors = self._vectors([query])[0]
+        vectors = self.query_vectors([query])[0]
         place = find_alive(self.segments, IdQuery(check_ids([id]))).get(id)
         if place is None:
             raise InvalidDocumentError(

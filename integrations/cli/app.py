@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ...engine.errors import CorruptIndexError, WeftError
-from . import checking, demo, evaluating, ingest, maintaining, manage, searching
+from . import checking, demo, evaluating, ingest, maintaining, manage, searching, tuning
 from .output import fail, note
 
 
@@ -65,5 +65,5 @@ def _global_options(
         logging.getLogger().addHandler(logging.NullHandler())
 
 
-for module in (ingest, searching, manage, maintaining, checking, evaluating, demo):
+for module in (ingest, searching, manage, maintaining, checking, tuning, evaluating, demo):
     module.register(app)
