@@ -94,6 +94,7 @@ class WorkerProcess:
         with selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ)
             if not selector.select(seconds):
+                self._process.kill()  # a late answer would be taken for that to the next command
                 raise PeerError(f"{self.title} took more than {seconds:.0f} s to {command}")
         line = stdout.readline()
         if not line:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,22 @@ def run(arguments: argparse.Namespace) -> list[Summary]:
     return summaries
 
 
+@contextmanager
+def lock(cache: Path) -> Iterator[None]:
+    """Keep a second run, which would remove what the first one builds, out of the cache.
+
+    Raises:
+        PeerError: a run is going on there.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PeerError(f"another run is going on in {cache}") from error
+        yield
+
+
 def facts(arguments: argparse.Namespace) -> list[str]:
     """What a reader has to know of this run."""
     clock = "wall clock" if arguments.clock == "wall" else "processor time"
@@ -170,8 +188,9 @@ def main() -> int:
     """Run as told."""
     arguments = parse()
     try:
-        summaries = run(arguments)
-    except CorpusError as error:
+        with lock(arguments.cache.resolve() / "peers"):
+            summaries = run(arguments)
+    except (CorpusError, PeerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not arguments.build_only:
