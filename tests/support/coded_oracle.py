@@ -16,7 +16,7 @@ from weft import kernels
 
 QUERY_LEVELS = {"baseline": 127, "avx2": 63, "avx512": 127}
 SAMPLE = 512
-"""Centroids, evenly spaced, over which a query vector's mean score is taken."""
+"""Centroids, evenly spaced, over which mean and deviation of a query vector's scores are taken."""
 
 EPSILON = 2.0**-23
 
@@ -213,15 +213,18 @@ class Oracle:
         n = len(centroids)
         sample = np.arange(min(n, SAMPLE)) * n // min(n, SAMPLE)
         self.scores = centroids @ query.T  # [K, nq]
-        self.lowest = self.scores[sample].mean(axis=0)
+        self.lowest = self.scores[sample].mean(axis=0) - 2 * self.scores[sample].std(axis=0)
         highest = np.linalg.norm(query, axis=1) * np.linalg.norm(centroids, axis=1).max()
         self.step = float((highest - self.lowest).max()) / 255
         self.clipped = np.maximum(self.scores, self.lowest)
         steps = (centroids.max(axis=1) - centroids.min(axis=1)) / 255
         bounds = self._rounding(centroids, steps)
-        # The mean is off too, by less than the average of what it is made of.
-        worst = np.maximum(bounds.worst, bounds.worst[sample].mean(axis=0))
-        variance = np.maximum(bounds.variance, bounds.variance[sample].mean(axis=0))
+        # The lowest is off too: a mean by no more than the worst, two deviations by twice that.
+        off = 3 * bounds.worst[sample].max(axis=0)
+        low = self.scores < self.lowest + off + bounds.worst
+        worst = np.where(low, np.maximum(bounds.worst, off), bounds.worst)
+        off = bounds.variance[sample].max(axis=0)
+        variance = np.where(low, np.maximum(bounds.variance, off), bounds.variance)
         self.bounds = Bounds(worst + self.step / 2, variance + self.step**2 / 12)
         weights = self.collection.weights.astype(np.float64)
         self.weight_step = float(weights.max() - weights.min()) / 255
@@ -261,7 +264,7 @@ class Oracle:
 
         Returns:
             float64 [P] MaxSim on reconstructed vectors; the same where no centroid scores below
-            a query vector's mean, as in bytes; how far the latter may be off in bytes.
+            a query vector's lowest, as in bytes; how far the latter may be off in bytes.
         """
         segment = self.collection.segments[number]
         results = [self._passage(segment, pid) for pid in range(segment.n_passages)]

@@ -17,7 +17,7 @@ struct Probes {
 };
 
 // The best limits.nprobe of the first n_centroids for each column, or all where there are fewer;
-// the lower number first in a tie, as between all that score below the column's mean.
+// the lower number first in a tie, as between all that are byte 0.
 Probes choose_probes(Search& search, std::int64_t n_centroids);
 
 }  // namespace weft::cpu

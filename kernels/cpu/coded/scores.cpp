@@ -27,33 +27,43 @@ std::int64_t gather_sample(Search& search) {
   return n_rows;
 }
 
+// The greatest score that a query vector can have with a centroid.
+float highest_score(const Search& search, std::int64_t j) {
+  return search.bytes.norms[j] * search.codec.longest;
+}
+
 // Byte 0 stands for two standard deviations below a query vector's mean over the sample, which is
-// its best in a passage of few tokens at most; byte 255 for more than any centroid reaches.
+// its best in a passage of few tokens at most; byte 255 for more than any centroid reaches. Sums
+// are of shares of the greatest score, whose squares neither overflow nor vanish.
 void fit_bytes(Search& search, const std::int32_t* tile, std::int64_t n_rows) {
   const QueryBytes& query = search.bytes;
   const RowScale* rows = search.memory.sample_scales.data();
-  std::vector<float> sums(static_cast<std::size_t>(query.columns));
-  std::vector<float> squares(sums.size());
+  const auto columns = static_cast<std::size_t>(query.columns);
+  std::vector<float> scales(columns), lows(columns), sums(columns), squares(columns);
+  for (std::size_t j = 0; j < columns; ++j) {
+    const float share = 1 / highest_score(search, static_cast<std::int64_t>(j));
+    scales[j] = std::isfinite(share) ? query.scales[j] * share : 0.0F;
+    lows[j] = std::isfinite(share) ? query.sums[j] * share : 0.0F;
+  }
   for (std::int64_t r = 0; r < n_rows; ++r) {
-    for (std::size_t j = 0; j < sums.size(); ++j) {
+    for (std::size_t j = 0; j < columns; ++j) {
       const std::int32_t product = tile[r * query.columns + static_cast<std::int64_t>(j)];
       const float score =
-          static_cast<float>(product) * rows[r].scale * query.scales[j] +
-          query.sums[j] * rows[r].low;
+          static_cast<float>(product) * rows[r].scale * scales[j] + lows[j] * rows[r].low;
       sums[j] += score;
       squares[j] += score * score;
     }
   }
   const auto share = 1 / static_cast<float>(n_rows);
-  search.scores.lowest.assign(sums.size(), 0.0F);
+  search.scores.lowest.assign(columns, 0.0F);
   float widest = 0;
   for (std::int64_t j = 0; j < query.n_vectors; ++j) {
     const auto column = static_cast<std::size_t>(j);
     const float mean = sums[column] * share;
     const float deviation = std::sqrt(std::max(squares[column] * share - mean * mean, 0.0F));
-    search.scores.lowest[column] = mean - 2 * deviation;
-    widest = std::max(widest,
-                      query.norms[j] * search.codec.longest - search.scores.lowest[column]);
+    const float highest = highest_score(search, j);
+    search.scores.lowest[column] = (mean - 2 * deviation) * highest;
+    widest = std::max(widest, highest - search.scores.lowest[column]);
   }
   const float step = widest / 255.0F;
   search.scores.step = step > 0 && std::isfinite(1 / step) ? step : 1.0F;
