@@ -41,8 +41,8 @@ def in_order(found: Any) -> bool:
     return keys == sorted(keys)
 
 
-def check_scores(collection: Collection, query: Any, target: str, found: Any) -> None:
-    """Every passage with a token is found, with a score that its bytes may have."""
+def check(collection: Collection, query: Any, target: str) -> None:
+    """Every passage with a token is found, with scores that bytes, and then float32, may have."""
     oracle = Oracle(collection, query, QUERY_LEVELS[target])
     expected = [oracle.passages(number) for number in range(len(collection.segments))]
     held = {
@@ -50,23 +50,16 @@ def check_scores(collection: Collection, query: Any, target: str, found: Any) ->
         for number, segment in enumerate(collection.segments)
         for pid in np.flatnonzero(np.diff(segment.offsets))
     }
-    assert set(places(collection, found)) == held
-    assert in_order(found)
-    for number, pid, score in zip(*found[:3], strict=True):
+    coarse, sharp = collection.search(query), collection.search(query, n_exact=1000)
+    assert set(places(collection, coarse)) == set(places(collection, sharp)) == held
+    assert in_order(coarse) and in_order(sharp)
+    for number, pid, score in zip(*coarse[:3], strict=True):
         _, clipped, bounds = (values[pid] for values in expected[number])
         assert abs(score - clipped) <= bounds, (number, pid, score, clipped, bounds)
-
-
-def check_exact(collection: Collection, query: Any, found: Any) -> None:
-    """The scores of the float32 path are MaxSim on reconstructed vectors."""
-    oracle = Oracle(collection, query, 127)
     lengths = np.linalg.norm(query.astype(np.float64), axis=1)
-    dim = query.shape[1]
-    bound = 3 * (dim + 4) * EPSILON * lengths.sum() * 1.3  # vectors of up to 1.3 in length
-    expected = [oracle.passages(number)[0] for number in range(len(collection.segments))]
-    for number, pid, score in zip(*found[:3], strict=True):
-        assert abs(score - expected[number][pid]) <= bound
-    assert in_order(found)
+    bound = 3 * (query.shape[1] + 4) * EPSILON * lengths.sum() * 1.3  # vectors of up to 1.3
+    for number, pid, score in zip(*sharp[:3], strict=True):
+        assert abs(score - expected[number][0][pid]) <= bound
 
 
 # bits, dim, nq, K, code dtype, dense, prefix of the second segment
@@ -119,8 +112,7 @@ def test_scores_of_every_shape(
         )
         collection.segments.append(segment)
     query = make_query(generator, nq, dim)
-    check_scores(collection, query, target, collection.search(query))
-    check_exact(collection, query, collection.search(query, n_exact=1000))
+    check(collection, query, target)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +124,7 @@ def test_tiny_and_huge_magnitudes(target: str, query_scale: float, scale: float)
     collection = make_collection(generator, 200, 48, 4, scale=scale)
     collection.segments.append(make_segment(generator, collection, [9] * 60 + [0]))
     query = make_query(generator, 32, 48, query_scale)
-    check_scores(collection, query, target, collection.search(query))
-    check_exact(collection, query, collection.search(query, n_exact=1000))
+    check(collection, query, target)
 
 
 def test_constant_vectors(target: str) -> None:
@@ -142,8 +133,7 @@ def test_constant_vectors(target: str) -> None:
     collection = make_collection(generator, 40, 24, 2, constant=True)
     collection.segments.append(make_segment(generator, collection, [5] * 50 + [0]))
     query = np.repeat(make_query(generator, 9, 1), 24, axis=1) / 5
-    check_scores(collection, query, target, collection.search(query))
-    check_exact(collection, query, collection.search(query, n_exact=1000))
+    check(collection, query, target)
 
 
 def test_centroids_that_are_all_the_same(target: str) -> None:
@@ -152,8 +142,7 @@ def test_centroids_that_are_all_the_same(target: str) -> None:
     collection.centroids = np.repeat(collection.centroids, 70, axis=0)
     collection.segments.append(make_segment(generator, collection, [5] * 50 + [0]))
     query = make_query(generator, 9, 24)
-    check_scores(collection, query, target, collection.search(query))
-    check_exact(collection, query, collection.search(query, n_exact=1000))
+    check(collection, query, target)
 
 
 def test_zero_query_vectors(target: str) -> None:
@@ -163,8 +152,7 @@ def test_zero_query_vectors(target: str) -> None:
     collection.segments.append(make_segment(generator, collection, [5] * 50 + [0]))
     query = make_query(generator, 33, 20)
     query[[0, 7, 32]] = 0
-    check_scores(collection, query, target, collection.search(query))
-    check_exact(collection, query, collection.search(query, n_exact=1000))
+    check(collection, query, target)
     found = collection.search(np.zeros((3, 20), dtype=np.float32))
     assert found[1].tolist() == list(range(50))
     assert not found[2].any()
@@ -189,8 +177,7 @@ def test_bytes_at_their_extremes(target: str, bits: int, sign: int) -> None:
     query = np.full((nq, dim), sign, dtype=np.float32)
     query[1::2] *= -1
     query[2, ::2] *= -1
-    check_scores(collection, query, target, collection.search(query))
-    check_exact(collection, query, collection.search(query, n_exact=1000))
+    check(collection, query, target)
     assert found_by_hand(collection, query) == pytest.approx(
         collection.search(query, n_exact=1000)[2][0], rel=1e-5
     )
