@@ -255,7 +255,7 @@ def test_values_out_of_range(
     broken: Callable[[dict[str, Any]], Any],
 ) -> None:
     valid = arguments(name)
-    if (name, argument) == ("candidates", "probes"):  # only a dense list of lists knows how many centroids there are
+    if (name, argument) == ("candidates", "probes"):  # only dense lists are one per centroid
         valid |= {"ivf_centroids": None, "probes": np.array([2, 0], dtype=np.uint32)}
     wrong = valid | {argument: broken(valid)}
     pattern = f"^({NAMED_INSTEAD.get((name, argument), argument)}):"
