@@ -190,7 +190,7 @@ def test_a_sample_in_vain_costs_little(tmp_path, monkeypatch, encode):
         encode.take()
         report = maintain(writer, encode)
         assert report.left[0].startswith("retrain") and "keeps embeddings" in report.left[0]
-        assert encode.take() <= 32
+        assert encode.take() <= 2 * 32  # the sample, and the part that a conversion tries
 
 
 def test_centroids_are_appended_beside_an_epoch_that_stays(tmp_path, encode):

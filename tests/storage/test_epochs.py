@@ -93,7 +93,9 @@ def zip_values(a, b):
     return [(key, (a[key], b[key])) for key in a]
 
 
-@pytest.mark.parametrize("parameters", [{"exact": True}, {"nprobe": 4096, "ndocs": 1000}])
+@pytest.mark.parametrize(
+    "parameters", [{"exact": True}, {"nprobe": 4096, "ndocs": 1000, "algorithm": "plaid"}]
+)
 def test_search_agrees_with_brute_force_over_what_is_stored(grown, parameters):
     with Index.open(grown[0].path) as index, index.snapshot() as view:
         rows, _ = stored(view.snapshot)
