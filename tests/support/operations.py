@@ -173,5 +173,7 @@ def prepare(name: str, directory: Directory) -> tuple[State, Operation]:
         for kind in PREPARED[name]:
             operations.next(kind).perform(writer)
     state = operations.state
+    if name == "collect":  # something is to be removed, whatever is drawn
+        return state, Operation(name, lambda writer: writer.collect(superseded_seconds=0), state)
     last = {"convert": "compact", "train": "maintain", "retrain": "maintain"}.get(name, name)
     return state, operations.next(last)
