@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from coded_oracle import EPSILON, QUERY_LEVELS, Collection, Oracle, Segment
 from plaid_oracle import maxsim
 from stand_ins import coded_segment, flat_segment
 
+from weft import kernels
 from weft.engine.codec import train_codec
 from weft.engine.errors import CorruptIndexError, DimensionMismatchError, InvalidQueryError
-from weft.engine.search.pipeline import rank
-from weft.engine.search.plan import make_plan
+from weft.engine.search.pipeline import FEW, rank
+from weft.engine.search.plan import MOST_EXACT, make_plan
 from weft.engine.search.ranking import MAX_TIES
 
 DIM = 16
@@ -100,18 +102,54 @@ def test_pruned_passages_only_fill_up(codec):
 
 
 def test_negative_matches_count(codec):
-    passages = passages_of(30, 10)
+    passages, query = against(30)
+    stored = np.concatenate(passages).astype(np.float16).astype(np.float64)
+    exact = (stored @ query.T.astype(np.float64)).ravel()
+    assert exact.min() < 0
+    off, _ = errors(rank(query, [flat_segment(passages)], make_plan(30)), exact)
+    assert off.max() <= float_error(query)
+
+
+@pytest.mark.parametrize("n", [30, 300])
+def test_negative_matches_count_when_compressed(codec, n):
+    """As the codec rebuilds them: few are scored in float32, of many only the best ten."""
+    passages, query = against(n)
+    exact, clipped, rounding = oracle_of(codec, passages, query).passages(0)
+    assert exact.min() < 0
+    ranking = rank(query, [coded(codec, passages)], make_plan(n))
+    off, pids = errors(ranking, exact)
+    in_float = off <= float_error(query)
+    assert len(pids) == n and ranking.score.min() < 0
+    assert in_float.sum() >= (n if n <= FEW else MOST_EXACT)
+    assert (in_float | (np.abs(ranking.score - clipped[pids]) <= rounding[pids])).all()
+
+
+def against(n):
+    """Passages of one token, and a query of length 10 away from the mean of them all."""
+    passages = passages_of(n, 10)
     query = -np.concatenate(passages).mean(axis=0, keepdims=True)
-    query = 10 * query / np.linalg.norm(query)
-    lonely = [np.ascontiguousarray(passage[:1]) for passage in passages]
-    for segment in (flat_segment(lonely), coded(codec, lonely)):
-        ranking = rank(query, [segment], make_plan(30, group_by="passage"))
-        _, scores = brute_force(query, [lonely])
-        assert min(scores.values()) < 0
-        np.testing.assert_allclose(
-            ranking.score, [scores[name] for name in found(ranking)], atol=0.35
-        )
-        assert ranking.score.min() < 0
+    return [passage[:1] for passage in passages], 10 * query / np.linalg.norm(query)
+
+
+def errors(ranking, exact):
+    pids = ranking.pid.astype(np.int64)
+    return np.abs(ranking.score - exact[pids]), pids
+
+
+def float_error(query):
+    """Of MaxSim in float32 on unit vectors, as kernels/README.md states it."""
+    return (DIM + 4) * EPSILON * np.linalg.norm(query, axis=1).sum()
+
+
+def oracle_of(codec, passages, query):
+    """Scores in float64 on what 8 bits stand for; a byte is the number of its bucket."""
+    packed = codec.compress(np.concatenate(passages))
+    tokens = (packed.codes, packed.residuals, packed.inverse_norms, packed.residuals)
+    offsets = np.cumsum([0, *map(len, passages)])
+    segment = Segment(*tokens, offsets, codec.n_centroids, None, None, None)
+    norm_range = tuple(codec.inverse_norm_range.astype(np.float64))
+    collection = Collection(codec.centroids, codec.bucket_weights, norm_range, [segment])
+    return Oracle(collection, query, QUERY_LEVELS[kernels.active_target()])
 
 
 def test_a_document_is_found_once_by_its_best_passage(codec):
