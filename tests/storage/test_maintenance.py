@@ -80,22 +80,26 @@ def query(seed):
     return unit(rows + 0.3 * rng.normal(size=rows.shape) / np.sqrt(DIM))
 
 
-def mean_recall(directory, store, n=40):
+NARROW = ({"nprobe": 1, "ndocs": 40, "algorithm": "plaid"}, {"nprobe": 8, "ndocs": 40})
+"""Searches that find little of what the centroids serve badly, by either algorithm."""
+
+
+def mean_recalls(directory, store, n=40):
     """recall@10 of narrow searches against MaxSim over the embeddings as they were handed in."""
     found = []
     with Index.open(directory.path) as index:
         for seed in range(n):
             exact = scores_of({id: [rows] for id, rows in store.items()}, query(seed))
-            hits = index.search(query(seed), 10, nprobe=1, ndocs=40, algorithm="plaid")
-            found.append(recall([hit.id for hit in hits], exact))
-    return float(np.mean(found))
+            answers = (index.search(query(seed), 10, **parameters) for parameters in NARROW)
+            found.append([recall([hit.id for hit in hits], exact) for hits in answers])
+    return np.mean(found, axis=0)
 
 
 def test_a_shift_of_domain_appends_centroids_and_search_finds_more(coded, bits):
     directory, store = coded
     with Writer(directory) as writer:
         fill(writer, store, "b", passages(domain(2), 100, 2))
-        before = mean_recall(directory, store)
+        before = mean_recalls(directory, store)
         converted = ["convert"] if bits >= 4 else []
         report = maintain(writer)
         assert names(report) == ["append", *converted]
@@ -106,7 +110,8 @@ def test_a_shift_of_domain_appends_centroids_and_search_finds_more(coded, bits):
     assert epochs(directory) == [(1, 1)]
     check(directory, store)
     # Narrow searches find little of what drifted; what follows is found, and at 4 bits the rest.
-    assert mean_recall(directory, store) > before + (0.2 if bits >= 4 else 0.1)
+    gained = mean_recalls(directory, store) - before
+    assert (gained > (0.2 if bits >= 4 else 0.1)).all()
 
 
 def test_too_little_has_drifted(coded):
