@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import kernels
 from . import limits
 from .errors import DimensionMismatchError, InvalidEmbeddingError, InvalidQueryError
 
@@ -41,7 +42,9 @@ def check_embeddings(embeddings: object, ids: Sequence[str], dim: int) -> list[N
 
 def check_passage_embeddings(array: object, what: str, dim: int) -> NDArray[Any]:
     """Return the embeddings of one passage as float16 or float32 [n, dim], unit rows."""
-    values = _float_matrix(array, f"{what}: embeddings", dim)
+    values = _matrix(array, f"{what}: embeddings", dim)
+    if values.dtype == np.float64:
+        values = _narrowed(values, f"{what}: embeddings")
     n = values.shape[0]
     if n == 0:
         raise InvalidEmbeddingError(f"{what} has no embeddings: a passage needs one at least.")
@@ -50,9 +53,11 @@ def check_passage_embeddings(array: object, what: str, dim: int) -> NDArray[Any]
             f"{what} has {n:,} embeddings; at most {limits.MAX_PASSAGE_EMBEDDINGS:,} are allowed. "
             "Split it into several documents."
         )
-    norms = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float32))
-    bad = np.flatnonzero(np.abs(norms - 1.0) > NORM_TOLERANCE)
+    norms = np.sqrt(kernels.squared_lengths(_aligned(values)))
+    # Lengths tell of NaN and infinity as well.
+    bad = np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))
     if bad.size:
+        _require_finite(values, f"{what}: embeddings")
         raise InvalidEmbeddingError(
             f"{what}: row {bad[0]} has length {norms[bad[0]]:.4g}; MaxSim is defined on rows of "
             "length 1. Divide each row by its L2 norm."
@@ -80,6 +85,19 @@ def check_query_embeddings(array: object, dim: int) -> NDArray[np.float32]:
 
 
 def _float_matrix(array: object, what: str, dim: int) -> NDArray[Any]:
+    values = _matrix(array, what, dim)
+    if values.dtype == np.float64:
+        return _narrowed(values, what)
+    _require_finite(values, what)
+    return values
+
+
+def _aligned(values: NDArray[Any]) -> NDArray[Any]:
+    """The values as kernels take them, which is nearly always as they are."""
+    return values if values.flags.c_contiguous and values.flags.aligned else values.copy()
+
+
+def _matrix(array: object, what: str, dim: int) -> NDArray[Any]:
     try:
         values = np.asarray(array)
     except (TypeError, ValueError) as error:
@@ -97,11 +115,17 @@ def _float_matrix(array: object, what: str, dim: int) -> NDArray[Any]:
             f"{what} has dim {values.shape[1]}, the index has dim {dim}: use the encoder that "
             "the index was made with."
         )
+    return values
+
+
+def _require_finite(values: NDArray[Any], what: str) -> None:
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise InvalidEmbeddingError(f"{what}: row {row} holds NaN or infinity.")
-    if values.dtype != np.float64:
-        return values
+
+
+def _narrowed(values: NDArray[np.float64], what: str) -> NDArray[np.float32]:
+    _require_finite(values, what)
     if np.abs(values).max(initial=0) > np.finfo(np.float32).max:
         raise InvalidEmbeddingError(f"{what} holds values beyond float32: normalise it.")
     return values.astype(np.float32)

@@ -158,6 +158,8 @@ def check_metadata(metadata: object, id: str) -> None:
         raise InvalidDocumentError(
             f"Document {id!r}: metadata must be a mapping, not a {type(metadata).__name__}."
         )
+    if not metadata:
+        return
     _check_value(metadata, f"Document {id!r}: metadata", 0)
     text = json.dumps(dict(metadata), ensure_ascii=False, default=dict)
     size = len(_utf8(text, f"Document {id!r}: metadata"))

@@ -8,7 +8,16 @@ They run in C++ on the best target of this machine, chosen at run time (`targets
 from .checksum import crc32c
 from .coded_search import CodedSegment, SearchCodec, coded_segment, search_codec
 from .dispatch import active_target, default_threads, targets, use_target
-from .residual import assign, assign_cells, compress, decompress, pack, sum_rows, unpack
+from .residual import (
+    assign,
+    assign_cells,
+    compress,
+    decompress,
+    pack,
+    squared_lengths,
+    sum_rows,
+    unpack,
+)
 from .scoring import (
     candidates,
     centroid_interaction,
@@ -37,6 +46,7 @@ __all__ = [
     "maxsim_residual",
     "pack",
     "search_codec",
+    "squared_lengths",
     "sum_rows",
     "targets",
     "top_centroids",

@@ -114,12 +114,9 @@ nb::object maxsim(nb::handle query_object, nb::handle embeddings_object, nb::han
   const Array array = take_vectors<float, Half>("embeddings", embeddings_object);
   array.require_length(1, query.length(1), "components, as query has");
   const PassageArrays passages(offsets, pids);
-  Embeddings embeddings{nullptr, nullptr, array.length(0), array.length(1)};
-  if (array.holds<float>()) embeddings.floats = array.data<float>();
-  if (array.holds<Half>()) embeddings.halves = array.data<std::uint16_t>();
   NewArray<float> result(passages.view().count());
   run([&, n = usable_threads(threads)] {
-    return weft::maxsim(matrix<float>(query), embeddings, passages.view(), n, result.data());
+    return weft::maxsim(matrix<float>(query), embeddings_of(array), passages.view(), n, result.data());
   });
   return result.release();
 }
@@ -143,14 +140,14 @@ nb::object maxsim_residual(nb::handle query_object, nb::handle scores_object, nb
 }
 
 nb::tuple assign(nb::handle embeddings_object, nb::handle centroids_object, std::int64_t threads) {
-  const Array embeddings = take_vectors<float>("embeddings", embeddings_object);
+  const Array embeddings = take_vectors<float, Half>("embeddings", embeddings_object);
   const Array centroids = take_centroids(centroids_object);
   centroids.require_length(1, embeddings.length(1), "components, as embeddings have");
   if (centroids.length(0) < 1) raise_value("centroids: expected at least one, got 0");
   NewArray<std::uint32_t> codes(embeddings.length(0));
   NewArray<float> scores(embeddings.length(0));
   run([&, n = usable_threads(threads)] {
-    return weft::assign(matrix<float>(embeddings), matrix<float>(centroids), n, codes.data(),
+    return weft::assign(embeddings_of(embeddings), matrix<float>(centroids), n, codes.data(),
                         scores.data());
   });
   return nb::make_tuple(codes.release(), scores.release());
@@ -178,7 +175,7 @@ nb::object unpack(nb::handle packed_object, std::int64_t bits, std::int64_t dim)
 nb::tuple compress(nb::handle embeddings_object, nb::handle centroids_object,
                    nb::handle codes_object, nb::handle cutoffs_object, nb::handle weights,
                    nb::handle range, std::int64_t threads) {
-  const Array embeddings = take_vectors<float>("embeddings", embeddings_object);
+  const Array embeddings = take_vectors<float, Half>("embeddings", embeddings_object);
   const Array centroids = take_centroids(centroids_object);
   centroids.require_length(1, embeddings.length(1), "components, as embeddings have");
   if (centroids.length(0) < 1) raise_value("centroids: expected at least one, got 0");
@@ -191,7 +188,7 @@ nb::tuple compress(nb::handle embeddings_object, nb::handle centroids_object,
                                    bytes_per_row(embeddings.length(1), buckets.bits()));
   NewArray<std::uint8_t> inverse_norms(embeddings.length(0));
   run([&, n = usable_threads(threads)] {
-    return weft::compress(matrix<float>(embeddings), matrix<float>(centroids), codes_of(codes),
+    return weft::compress(embeddings_of(embeddings), matrix<float>(centroids), codes_of(codes),
                           list<float>(cutoffs), buckets.view(), n, residuals.data(),
                           inverse_norms.data());
   });
@@ -302,7 +299,7 @@ NB_MODULE(_core, m) {
         "query"_a, "scores"_a, "codes"_a, "residuals"_a, "inverse_norms"_a, "bucket_weights"_a,
         "inverse_norm_range"_a, "offsets"_a, nb::kw_only(), "pids"_a = nb::none(), "threads"_a = 0);
   m.def("assign", &b::assign,
-        nb::sig("def assign(embeddings: weft.kernels.arrays.F32, "
+        nb::sig("def assign(embeddings: weft.kernels.arrays.Embeddings, "
                "centroids: weft.kernels.arrays.F32, *, threads: int = 0"
                ") -> tuple[weft.kernels.arrays.U32, weft.kernels.arrays.F32]"),
         "embeddings"_a, "centroids"_a, nb::kw_only(), "threads"_a = 0);
@@ -315,7 +312,7 @@ NB_MODULE(_core, m) {
                ") -> weft.kernels.arrays.U8"),
         "packed"_a, "bits"_a, "dim"_a);
   m.def("compress", &b::compress,
-        nb::sig("def compress(embeddings: weft.kernels.arrays.F32, "
+        nb::sig("def compress(embeddings: weft.kernels.arrays.Embeddings, "
                "centroids: weft.kernels.arrays.F32, codes: weft.kernels.arrays.Codes, "
                "bucket_cutoffs: weft.kernels.arrays.F32, bucket_weights: weft.kernels.arrays.F32, "
                "inverse_norm_range: weft.kernels.arrays.Range, *, threads: int = 0"

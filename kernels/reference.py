@@ -40,6 +40,7 @@ from .arrays import (
 )
 from .reference_clusters import assign as assign
 from .reference_clusters import assign_cells as assign_cells
+from .reference_clusters import squared_lengths as squared_lengths
 from .reference_clusters import sum_rows as sum_rows
 
 
@@ -246,7 +247,7 @@ def unpack(packed: U8, bits: int, dim: int) -> U8:
 
 
 def compress(
-    embeddings: F32,
+    embeddings: Embeddings,
     centroids: F32,
     codes: Codes,
     bucket_cutoffs: F32,
@@ -256,7 +257,8 @@ def compress(
     threads: int = 0,
 ) -> tuple[U8, U8]:
     """Bucket of each residual component, and 1/‖centroid + weights‖ in one byte."""
-    require_vectors("embeddings", embeddings)
+    require_vectors("embeddings", embeddings, (np.float32, np.float16))
+    embeddings = embeddings.astype(np.float32)
     require_centroids(centroids, embeddings.shape[1])
     require_finite("embeddings", embeddings)
     require_array("codes", codes, (np.uint16, np.uint32), 1)

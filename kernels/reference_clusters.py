@@ -21,9 +21,9 @@ from .arrays import (
 )
 
 
-def assign(embeddings: F32, centroids: F32, *, threads: int = 0) -> tuple[U32, F32]:
+def assign(embeddings: Embeddings, centroids: F32, *, threads: int = 0) -> tuple[U32, F32]:
     """The centroid of the highest dot product; a thousand embeddings at a time."""
-    require_vectors("embeddings", embeddings)
+    require_vectors("embeddings", embeddings, (np.float32, np.float16))
     require_centroids(centroids, embeddings.shape[1])
     require_finite("embeddings", embeddings)
     require_threads(threads)
@@ -32,7 +32,7 @@ def assign(embeddings: F32, centroids: F32, *, threads: int = 0) -> tuple[U32, F
     for start in range(0, embeddings.shape[0], 1000):
         rows = slice(start, start + 1000)
         with np.errstate(invalid="ignore", over="ignore"):
-            scores = embeddings[rows] @ centroids.T
+            scores = embeddings[rows].astype(np.float32) @ centroids.T
         scores[np.isnan(scores)] = -np.inf
         codes[rows] = scores.argmax(axis=1)
         best[rows] = scores.max(axis=1)
@@ -73,6 +73,16 @@ def assign_cells(
     if not np.isfinite(best).all():
         raise ValueError("centroids: a product with an embedding overflows")
     return codes, best
+
+
+def squared_lengths(rows: Embeddings, *, threads: int = 0) -> F32:
+    """The dot product of each row with itself."""
+    require_vectors("rows", rows, (np.float32, np.float16))
+    require_threads(threads)
+    floats = rows.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths: F32 = (floats * floats).sum(axis=1, dtype=np.float32)
+    return lengths
 
 
 def sum_rows(rows: Embeddings, groups: Codes, n_groups: int, *, threads: int = 0) -> F32:

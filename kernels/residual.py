@@ -9,11 +9,11 @@ from .arrays import F32, I64, U8, U32, Codes, Embeddings, Range
 from .dispatch import backend
 
 
-def assign(embeddings: F32, centroids: F32, *, threads: int = 0) -> tuple[U32, F32]:
+def assign(embeddings: Embeddings, centroids: F32, *, threads: int = 0) -> tuple[U32, F32]:
     """Give each embedding the number of the centroid with the highest dot product.
 
     Args:
-        embeddings: float32 [n, dim], finite.
+        embeddings: float32 or float16 [n, dim], finite.
         centroids: float32 [K, dim], K at least 1; a NaN never wins.
         threads: 0 for the default.
 
@@ -86,6 +86,20 @@ def sum_rows(rows: Embeddings, groups: Codes, n_groups: int, *, threads: int = 0
     return result
 
 
+def squared_lengths(rows: Embeddings, *, threads: int = 0) -> F32:
+    """The squared length of each row.
+
+    Args:
+        rows: float32 or float16 [n, dim].
+        threads: 0 for the default.
+
+    Returns:
+        float32 [n]; not finite where a row holds NaN or infinity, or overflows when squared.
+    """
+    result: F32 = backend().squared_lengths(rows, threads=threads)
+    return result
+
+
 def pack(bucket_codes: U8, bits: int) -> U8:
     """Pack bucket codes densely.
 
@@ -117,7 +131,7 @@ def unpack(packed: U8, bits: int, dim: int) -> U8:
 
 
 def compress(
-    embeddings: F32,
+    embeddings: Embeddings,
     centroids: F32,
     codes: Codes,
     bucket_cutoffs: F32,
@@ -132,7 +146,7 @@ def compress(
     norm is `1 / ‖centroid + weights‖` as `round((x - lo) / (hi - lo) * 255)`, clipped.
 
     Args:
-        embeddings: float32 [n, dim], finite.
+        embeddings: float32 or float16 [n, dim], finite.
         centroids: float32 [K, dim], finite where a code points.
         codes: uint16 or uint32 [n], below K.
         bucket_cutoffs: float32 [2^bits - 1], finite, ascending.

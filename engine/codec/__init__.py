@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from .appending import append_centroids
 from .model import Codec, Compressed, ReconstructionError
-from .training import TrainingReport, n_centroids, sample_passages, train_codec
+from .training import (
+    TrainingReport,
+    n_centroids,
+    sample_passages,
+    sample_rows,
+    train_codec,
+)
 
 __all__ = [
     "Codec",
@@ -18,5 +24,6 @@ __all__ = [
     "append_centroids",
     "n_centroids",
     "sample_passages",
+    "sample_rows",
     "train_codec",
 ]

@@ -42,9 +42,10 @@ def train_buckets(residuals: FloatArray, bits: int) -> tuple[FloatArray, FloatAr
     quantization in PCM).
     """
     values = np.sort(residuals.ravel())
-    sums = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
-    middles = (np.arange(1 << bits) + 0.5) / (1 << bits)
-    weights = np.quantile(values, middles).astype(np.float64)
+    sums = np.zeros(len(values) + 1)
+    np.cumsum(values, dtype=np.float64, out=sums[1:])
+    middles = (np.arange(1 << bits) + 0.5) / (1 << bits) * len(values)
+    weights = values[middles.astype(np.int64)].astype(np.float64)
     for _ in range(MAX_ROUNDS):
         moved = _bucket_means(values, sums, weights)
         settled = np.abs(moved - weights).max() <= SETTLED * (values[-1] - values[0])

@@ -36,6 +36,13 @@ def float_rows(embeddings: NDArray[np.floating]) -> FloatArray:
     return np.ascontiguousarray(embeddings, dtype=np.float32)
 
 
+def native_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float32] | NDArray[np.float16]:
+    """The rows as kernels take them; no copy of C-contiguous float16 or float32."""
+    if embeddings.dtype == np.float16:
+        return np.ascontiguousarray(embeddings, dtype=np.float16)
+    return float_rows(embeddings)
+
+
 @dataclass(frozen=True, eq=False)
 class Cells:
     """A partition of the centroids into coarse cells.
@@ -69,25 +76,14 @@ class Cells:
 
         Source: Johnson et al. 2017 (faiss), inverted files with a coarse quantiser.
         """
-        parts = [
-            kernels.assign_cells(
-                rows, centroids, self.centroids, self.offsets, probes=probes, threads=threads
-            )
-            for rows in _native_parts(embeddings)
-        ]
-        codes, scores = zip(*parts, strict=True)
-        return np.concatenate(codes), np.concatenate(scores)
-
-
-def _native_parts(embeddings: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:
-    """The array itself where kernels take it as it is, else float32 copies of its parts."""
-    if embeddings.dtype in (np.float16, np.float32) and embeddings.flags.c_contiguous:
-        yield embeddings
-        return
-    for part in chunks(*embeddings.shape):
-        yield float_rows(embeddings[part])
-    if not len(embeddings):
-        yield float_rows(embeddings)
+        return kernels.assign_cells(
+            native_rows(embeddings),
+            centroids,
+            self.centroids,
+            self.offsets,
+            probes=probes,
+            threads=threads,
+        )
 
 
 def assign(
@@ -112,10 +108,4 @@ def assign(
     """
     if cells is not None:
         return cells.assign(embeddings, centroids, probes=probes, threads=threads)
-    codes = np.zeros(len(embeddings), dtype=np.uint32)
-    scores = np.zeros(len(embeddings), dtype=np.float32)
-    for part in chunks(len(embeddings), centroids.shape[1]):
-        codes[part], scores[part] = kernels.assign(
-            float_rows(embeddings[part]), centroids, threads=threads
-        )
-    return codes, scores
+    return kernels.assign(native_rows(embeddings), centroids, threads=threads)

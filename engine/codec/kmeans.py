@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import kernels
-from .cells import EXHAUSTIVE_BELOW, Cells, assign
+from .cells import EXHAUSTIVE_BELOW, Cells, assign, float_rows
 
 FloatArray = NDArray[np.float32]
+Embeddings = NDArray[np.float32] | NDArray[np.float16]
 
 COARSE_POINTS: Final = 128
 """Sample rows per coarse cell: more do not move the cells."""
@@ -23,12 +24,12 @@ COARSE_ITERATIONS: Final = 8
 
 
 def train_centroids(
-    sample: FloatArray, k: int, *, iterations: int, seed: int, threads: int = 0
+    sample: Embeddings, k: int, *, iterations: int, seed: int, threads: int = 0
 ) -> tuple[FloatArray, Cells | None]:
     """Find at most `k` centroids for a sample of embeddings.
 
     Args:
-        sample: float32 [n, dim], n at least 1, L2-normalised.
+        sample: float32 or float16 [n, dim], n at least 1, L2-normalised.
         k: centroids wanted; fewer come back where the sample has fewer distinct rows.
         iterations: rounds over the sample, at least 1.
         seed: equal seeds give equal centroids on one machine.
@@ -52,12 +53,12 @@ def train_centroids(
 
 
 def spherical_kmeans(
-    sample: FloatArray, k: int, *, iterations: int, seed: int, threads: int = 0
+    sample: Embeddings, k: int, *, iterations: int, seed: int, threads: int = 0
 ) -> FloatArray:
     """Cluster by direction, comparing each row with all centroids.
 
     Args:
-        sample: float32 [n, dim], n at least 1.
+        sample: float32 or float16 [n, dim], n at least 1.
         k: clusters; where it is not below n, the distinct rows are the centroids.
         iterations: rounds, at least 1.
         seed: of the first choice.
@@ -67,9 +68,9 @@ def spherical_kmeans(
         float32 [K, dim] with K <= k, L2-normalised.
     """
     if k >= len(sample):
-        return normalise(distinct_rows(sample))
+        return normalise(distinct_rows(float_rows(sample)))
     chosen = np.random.default_rng(seed).choice(len(sample), k, replace=False)
-    centroids = normalise(sample[np.sort(chosen)])
+    centroids = normalise(float_rows(sample[np.sort(chosen)]))
     for _ in range(iterations):
         codes, scores = assign(sample, centroids, None, threads=threads)
         centroids = _moved(sample, codes, scores, k, threads)
@@ -115,11 +116,12 @@ def round_to_half(rows: FloatArray) -> FloatArray:
 
 def distinct_rows(rows: FloatArray) -> FloatArray:
     """Drop repeated rows, keeping the first of each and the order."""
-    _, first = np.unique(rows, axis=0, return_index=True)
+    whole = np.ascontiguousarray(rows + np.float32(0))  # no zero is negative: equal bytes
+    _, first = np.unique(whole.view(f"V{whole.itemsize * whole.shape[1]}"), return_index=True)
     return np.ascontiguousarray(rows[np.sort(first)])
 
 
-def _split_cells(sample: FloatArray, k: int, *, seed: int, threads: int) -> FloatArray:
+def _split_cells(sample: Embeddings, k: int, *, seed: int, threads: int) -> FloatArray:
     """First centroids: coarse cells, each split into its proportional share of `k`."""
     n_cells = max(1, round(k**0.5))
     rng = np.random.default_rng(seed)
@@ -129,7 +131,7 @@ def _split_cells(sample: FloatArray, k: int, *, seed: int, threads: int) -> Floa
         points, n_cells, iterations=COARSE_ITERATIONS, seed=seed, threads=threads
     )
     homes, _ = assign(sample, coarse, None, threads=threads)
-    order = np.argsort(homes, kind="stable")
+    order = np.argsort(homes.astype(np.uint16), kind="stable")  # few cells: a radix sort
     counts = np.bincount(homes, minlength=len(coarse))
     starts = np.concatenate(([0], np.cumsum(counts)))
     parts = []
@@ -138,7 +140,7 @@ def _split_cells(sample: FloatArray, k: int, *, seed: int, threads: int) -> Floa
             # A random choice of members: the rounds that follow move them all the same.
             members = order[starts[cell] : starts[cell + 1]]
             parts.append(sample[np.sort(rng.choice(members, share, replace=False))])
-    return normalise(np.concatenate(parts))
+    return normalise(float_rows(np.concatenate(parts)))
 
 
 def proportional_shares(counts: NDArray[np.integer], total: int) -> NDArray[np.int64]:
@@ -163,19 +165,20 @@ def proportional_shares(counts: NDArray[np.integer], total: int) -> NDArray[np.i
     return shares
 
 
-def _refine(sample: FloatArray, centroids: FloatArray, cells: Cells, *, threads: int) -> FloatArray:
+def _refine(sample: Embeddings, centroids: FloatArray, cells: Cells, *, threads: int) -> FloatArray:
     """One round: assign, move each centroid to its members' mean, refill the empty ones."""
     codes, scores = cells.assign(sample, centroids, probes=TRAINING_PROBES, threads=threads)
     return _moved(sample, codes, scores, len(centroids), threads)
 
 
 def _moved(
-    sample: FloatArray, codes: NDArray[np.uint32], scores: FloatArray, k: int, threads: int
+    sample: Embeddings, codes: NDArray[np.uint32], scores: FloatArray, k: int, threads: int
 ) -> FloatArray:
     """Each centroid as its members' mean direction."""
     moved = normalise(kernels.sum_rows(sample, codes, k, threads=threads))
     empty = np.flatnonzero(np.bincount(codes, minlength=k) == 0)
-    # The rows that are served worst become centroids of their own.
-    worst = np.argsort(scores, kind="stable")[: len(empty)]
-    moved[empty[: len(worst)]] = sample[worst]
+    if len(empty):
+        # The rows that are served worst become centroids of their own.
+        worst = np.argsort(scores, kind="stable")[: len(empty)]
+        moved[empty[: len(worst)]] = sample[worst]
     return moved

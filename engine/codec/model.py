@@ -18,7 +18,7 @@ from ..errors import (
     InvalidEmbeddingError,
     InvalidParameterError,
 )
-from .cells import DEFAULT_PROBES, Cells, assign, chunks, float_rows
+from .cells import DEFAULT_PROBES, Cells, assign, chunks, float_rows, native_rows
 from .checks import check_stored, find_problem
 
 FloatArray = NDArray[np.float32]
@@ -170,18 +170,15 @@ class Codec:
             DimensionMismatchError: the embeddings have another dim.
         """
         codes, scores = self._assign(embeddings, DEFAULT_PROBES, threads)
-        residuals = np.empty((len(embeddings), self.residual_bytes), dtype=np.uint8)
-        inverse_norms = np.empty(len(embeddings), dtype=np.uint8)
-        for part in chunks(len(embeddings), self.dim):
-            residuals[part], inverse_norms[part] = kernels.compress(
-                float_rows(embeddings[part]),
-                self.centroids,
-                codes[part],
-                self.bucket_cutoffs,
-                self.bucket_weights,
-                self.inverse_norm_range,
-                threads=threads,
-            )
+        residuals, inverse_norms = kernels.compress(
+            native_rows(embeddings),
+            self.centroids,
+            codes,
+            self.bucket_cutoffs,
+            self.bucket_weights,
+            self.inverse_norm_range,
+            threads=threads,
+        )
         cosine = float(scores.mean(dtype=np.float64)) if len(scores) else 0.0
         return Compressed(codes, residuals, inverse_norms, cosine)
 
@@ -215,11 +212,20 @@ class Codec:
     def reconstruction_error(
         self, embeddings: NDArray[np.floating], *, threads: int = 0
     ) -> ReconstructionError:
-        """Measure what compressing and rebuilding these embeddings loses.
+        """Measure what compressing and rebuilding these embeddings loses; see `measure`."""
+        return self.measure(embeddings, threads=threads)[0]
+
+    def measure(
+        self, embeddings: NDArray[np.floating], *, threads: int = 0
+    ) -> tuple[ReconstructionError, float]:
+        """Measure how well embeddings are rebuilt, and how well centroids alone serve them.
 
         Args:
             embeddings: float32 or float16 [n, dim], n at least 1, L2-normalised.
             threads: 0 for all cores.
+
+        Returns:
+            What compression loses, and the mean cosine with the nearest centroids.
 
         Raises:
             InvalidEmbeddingError: there are no rows.
@@ -227,7 +233,7 @@ class Codec:
         """
         if len(embeddings) == 0:
             raise InvalidEmbeddingError("The reconstruction error needs at least one embedding.")
-        cosines, squares = [], []
+        cosines, squares, served = [], [], 0.0
         for part in chunks(len(embeddings), self.dim):
             rows = float_rows(embeddings[part])
             packed = self.compress(rows, threads=threads)
@@ -236,13 +242,15 @@ class Codec:
             )
             lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(rebuilt, axis=1)
             dots = np.einsum("ij,ij->i", rows, rebuilt)
+            served += packed.centroid_cosine * len(rows)
             cosines.append(dots / np.maximum(lengths, np.finfo(np.float32).tiny))
             squares.append(np.square(rows - rebuilt).sum(axis=1))
         cosine = np.concatenate(cosines).astype(np.float64)
         square = np.concatenate(squares).astype(np.float64)
-        return ReconstructionError(
+        error = ReconstructionError(
             len(cosine), float(cosine.mean()), float(cosine.min()), float(square.mean())
         )
+        return error, served / len(cosine)
 
     def tensors(self) -> dict[str, np.ndarray[Any, Any]]:
         """The arrays to store; `from_tensors` takes them back without loss."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ... import kernels
 from .. import limits
 from ..errors import InvalidEmbeddingError, InvalidParameterError
+from ..finite import all_finite
 from .buckets import SUPPORTED_BITS, inverse_norm_range, train_buckets
-from .cells import Cells, assign, chunks, float_rows
+from .cells import Cells, assign, float_rows, native_rows
 from .kmeans import train_centroids
 from .model import Codec, ReconstructionError
 
@@ -22,11 +23,12 @@ FloatArray = NDArray[np.float32]
 RowNumbers = NDArray[np.int64]
 
 SAMPLE_BYTES: Final = 1 << 30
-"""Float32 embeddings that a training sample may take."""
+"""Embeddings of a training sample, counted as float32: it takes half of that, and so does the
+part of it that centroids are trained on."""
 
 HELDOUT_SHARE: Final = 0.05
 HELDOUT_ROWS: Final = 50_000
-HELDOUT_VALUES: Final = 1 << 23
+HELDOUT_VALUES: Final = 1 << 21
 """Components from which buckets are trained; more would not move them."""
 
 FEWEST_PER_CENTROID: Final = 4
@@ -84,6 +86,15 @@ def sample_passages(n_passages: int, *, passage_bytes: float | None = None) -> i
     return wanted
 
 
+def sample_rows(n_embeddings: int) -> int:
+    """How many embeddings of a sample a codec's training makes use of.
+
+    Args:
+        n_embeddings: of the whole collection; at least 1.
+    """
+    return math.ceil(n_centroids(n_embeddings) * MOST_PER_CENTROID / (1 - HELDOUT_SHARE))
+
+
 def n_centroids(n_embeddings: int) -> int:
     """2^floor(log2(16 * sqrt(n_embeddings))), the number of centroids a collection gets.
 
@@ -96,7 +107,7 @@ def n_centroids(n_embeddings: int) -> int:
 
 
 def train_codec(
-    sample: FloatArray,
+    sample: NDArray[np.floating],
     *,
     n_embeddings: int,
     bits: int,
@@ -131,20 +142,21 @@ def train_codec(
     training, held = _split(len(sample), sample.shape[1], seed)
     wanted = n_centroids or _supported_centroids(n_embeddings, len(training))
     wanted = min(wanted, len(training))
-    train = float_rows(sample[np.sort(training[: wanted * MOST_PER_CENTROID])])
+    train = native_rows(sample[np.sort(training[: wanted * MOST_PER_CENTROID])])
     centroids, cells = train_centroids(
         train, wanted, iterations=iterations, seed=seed, threads=threads
     )
     heldout = float_rows(sample[np.sort(held)])
     codec = _fit_buckets(heldout, centroids, cells, bits, threads)
+    error, cosine = codec.measure(heldout, threads=threads)
     report = TrainingReport(
         n_sample=len(train),
         n_heldout=len(heldout),
         n_centroids=len(centroids),
         iterations=iterations,
         seconds=time.perf_counter() - start,
-        heldout_error=codec.reconstruction_error(heldout, threads=threads),
-        centroid_cosine=codec.centroid_cosine(heldout, threads=threads),
+        heldout_error=error,
+        centroid_cosine=cosine,
     )
     return codec, report
 
@@ -157,25 +169,16 @@ def _check_training(
             f"A codec is trained on embeddings [n, dim] with n >= 1 and dim from 1 to "
             f"{limits.MAX_DIM}, not on shape {sample.shape}."
         )
-    for part in chunks(*sample.shape):
-        if not _all_finite(sample[part]):
-            raise InvalidEmbeddingError(
-                "The training sample holds NaN or infinity: check the encoder that made it."
-            )
+    if not all_finite(sample):
+        raise InvalidEmbeddingError(
+            "The training sample holds NaN or infinity: check the encoder that made it."
+        )
     if bits not in SUPPORTED_BITS:
         raise InvalidParameterError(f"bits is {bits!r}: use one of {SUPPORTED_BITS}.")
     if iterations < 1:
         raise InvalidParameterError(f"iterations is {iterations!r}: use at least 1.")
     if n_centroids is not None and n_centroids < 1:
         raise InvalidParameterError(f"n_centroids is {n_centroids!r}: use at least 1.")
-
-
-def _all_finite(rows: NDArray[np.floating]) -> bool:
-    if rows.dtype != np.float16:
-        return bool(np.isfinite(rows).all())
-    # NumPy works on halves one by one, on their bits many at a time.
-    exponent = np.uint16(0x7C00)
-    return bool(((np.ascontiguousarray(rows).view(np.uint16) & exponent) != exponent).all())
 
 
 def _supported_centroids(n_embeddings: int, n_train: int) -> int:

@@ -15,6 +15,7 @@ from ..errors import (
     InvalidDocumentError,
     InvalidEmbeddingError,
 )
+from ..finite import all_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,7 @@ class EncodedBatch:
             raise InvalidEmbeddingError(
                 f"embeddings are {self.embeddings.dtype}: use float32 or float16."
             )
-        if not np.isfinite(self.embeddings).all():
+        if not all_finite(self.embeddings):
             raise InvalidEmbeddingError("embeddings hold NaN or infinity: check the encoder.")
 
 

@@ -136,7 +136,7 @@ def not_from_text(view: SegmentView, docnos: I64) -> NotFromTextError:
 
 def encoded_sample(
     views: Sequence[SegmentView], encode: Encode, *, seed: int = 0
-) -> NDArray[np.float32]:
+) -> NDArray[np.float16]:
     """What `training_sample` gives, made from the text of randomly drawn documents.
 
     Raises:
@@ -150,7 +150,7 @@ def encoded_sample(
     share = sample_passages(n_passages, passage_bytes=passage_bytes) / n_passages
     wanted = max(1, round(share * n_documents))
     chosen = np.random.default_rng(seed).choice(n_documents, wanted, replace=False)
-    rows: list[NDArray[np.float32]] = []
+    rows: list[NDArray[np.float16]] = []
     for some in (chosen[:PROBED], chosen[PROBED:]):
         for view, docnos in _drawn(views, alive, np.sort(some)):
             rows += _rows(view, docnos, encode)
@@ -170,9 +170,9 @@ def _drawn(
         yield view, docnos[chosen[start:end] - first]
 
 
-def _rows(view: SegmentView, docnos: I64, encode: Encode) -> Iterator[NDArray[np.float32]]:
+def _rows(view: SegmentView, docnos: I64, encode: Encode) -> Iterator[NDArray[np.float16]]:
     for _, batch, others in encoded(view, docnos, encode):
         if len(others):
             raise not_from_text(view, others)
         if batch is not None:
-            yield batch.embeddings.astype(np.float32)
+            yield batch.embeddings.astype(np.float16)

@@ -14,7 +14,7 @@ CHUNK_TOKENS: Final = 1 << 22
 LIST_ENTRIES: Final = 1 << 24
 """Entries of inverted lists that are held in memory at a time."""
 
-I64 = NDArray[np.int64]
+U32 = NDArray[np.uint32]
 ReadCodes = Callable[[int, int], NDArray[Any]]
 
 
@@ -36,11 +36,11 @@ class InvertedLists:
         self._read_codes = read_codes
         self._offsets = np.concatenate(([0], np.cumsum(doclens, dtype=np.int64)))
         self.lengths = np.zeros(n_centroids, dtype=np.int64)
-        self._only: I64 | None = None
+        self._only: U32 | None = None
         n_chunks = 0
-        for keys in self._keys(0, n_centroids):
-            self.lengths += np.bincount(keys >> 32, minlength=n_centroids)
-            self._only, n_chunks = keys, n_chunks + 1
+        for codes, pids in self._entries():
+            self.lengths += np.bincount(codes, minlength=n_centroids)
+            self._only, n_chunks = pids, n_chunks + 1
         if n_chunks != 1:
             self._only = None
 
@@ -49,17 +49,16 @@ class InvertedLists:
         """Entries of all lists together."""
         return int(self.lengths.sum())
 
-    def chunks(self) -> Iterator[NDArray[np.uint32]]:
+    def chunks(self) -> Iterator[U32]:
         """The lists one after the other, by centroid and then by pid, in pieces."""
         if self._only is not None:
-            yield (self._only & 0xFFFFFFFF).astype(np.uint32)
+            yield self._only
             return
         for low, high in self._ranges():
-            keys = list(self._keys(low, high))
+            parts = [_between(codes, pids, low, high) for codes, pids in self._entries()]
+            codes, pids = (np.concatenate(part) for part in zip(*parts, strict=True))
             # Stable, and passages come in order: pids stay sorted within each centroid.
-            merged = np.concatenate(keys) if keys else np.empty(0, dtype=np.int64)
-            order = np.argsort(merged >> 32, kind="stable")
-            yield (merged[order] & 0xFFFFFFFF).astype(np.uint32)
+            yield pids[np.argsort(codes, kind="stable")]
 
     def _ranges(self) -> Iterator[tuple[int, int]]:
         """Ranges of centroids whose lists together have about `LIST_ENTRIES` entries."""
@@ -67,16 +66,18 @@ class InvertedLists:
         edges = np.flatnonzero(np.diff(part, prepend=-1, append=part[-1] + 1))
         yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
 
-    def _keys(self, low: int, high: int) -> Iterator[I64]:
-        """Sorted distinct `centroid << 32 | pid` of centroids in `[low, high)`, by chunk."""
+    def _entries(self) -> Iterator[tuple[NDArray[Any], U32]]:
+        """Codes and pids of the distinct pairs of the two, sorted, by chunk."""
         for first, last in self._passage_chunks():
             codes = self._read_codes(int(self._offsets[first]), int(self._offsets[last]))
             counts = np.diff(self._offsets[first : last + 1])
-            pids = np.repeat(np.arange(first, last, dtype=np.int64), counts)
-            keys = (codes.astype(np.int64) << 32) | pids
-            if (low, high) != (0, len(self.lengths)):
-                keys = keys[(codes >= low) & (codes < high)]
-            yield np.unique(keys)
+            pids = np.repeat(np.arange(first, last, dtype=np.uint32), counts)
+            # Stable: pids ascend already. NumPy sorts 16 bits by radix.
+            order = np.argsort(codes, kind="stable")
+            codes, pids = codes[order], pids[order]
+            distinct = np.ones(len(codes), dtype=np.bool_)
+            distinct[1:] = (codes[1:] != codes[:-1]) | (pids[1:] != pids[:-1])
+            yield codes[distinct], pids[distinct]
 
     def _passage_chunks(self) -> Iterator[tuple[int, int]]:
         """Ranges of passages with about `CHUNK_TOKENS` tokens, at least one passage each."""
@@ -87,3 +88,11 @@ class InvertedLists:
             last = max(last, first + 1)
             yield first, last
             first = last
+
+
+def _between(codes: NDArray[Any], pids: U32, low: int, high: int) -> tuple[NDArray[Any], U32]:
+    """The entries of the centroids in `[low, high)`, of entries sorted by centroid."""
+    # Bounds of the codes' own dtype: another would have them all converted.
+    first = np.searchsorted(codes, codes.dtype.type(low), side="left")
+    last = np.searchsorted(codes, codes.dtype.type(high - 1), side="right")
+    return codes[first:last], pids[first:last]

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import Codec, TrainingReport, append_centroids, train_codec
+from ..codec import Codec, TrainingReport, append_centroids, sample_rows, train_codec
 from .codec_store import write_appended, write_codec
 from .drift import FINE_BITS, drifted
 from .encoding import Encode, encoded_sample
@@ -49,7 +49,7 @@ def train(work: Replacement, *, seed: int) -> tuple[LiveCodec, TrainingReport]:
         work: takes the codec; its base has alive passages.
         seed: of the sample and the training.
     """
-    return _train(work, training_sample(_alive(work.base), seed=seed), epoch=1, seed=seed)
+    return _train(work, _sample(work.base, seed), epoch=1, seed=seed)
 
 
 def retrain(work: Replacement, encode: Encode | None, *, seed: int) -> LiveCodec:
@@ -65,14 +65,19 @@ def retrain(work: Replacement, encode: Encode | None, *, seed: int) -> LiveCodec
     """
     live = work.base.manifest.codecs[-1]
     if live.bits >= FINE_BITS or encode is None:
-        sample = training_sample(_alive(work.base), seed=seed)
+        sample = _sample(work.base, seed)
     else:
         sample = encoded_sample(_alive(work.base), encode, seed=seed)
     return _train(work, sample, epoch=live.epoch + 1, seed=seed)[0]
 
 
+def _sample(base: Snapshot, seed: int) -> NDArray[np.float16]:
+    """As many embeddings as a codec of the whole index is trained on."""
+    return training_sample(_alive(base), max_rows=sample_rows(base.n_tokens), seed=seed)
+
+
 def _train(
-    work: Replacement, sample: NDArray[np.float32], *, epoch: int, seed: int
+    work: Replacement, sample: NDArray[np.float16], *, epoch: int, seed: int
 ) -> tuple[LiveCodec, TrainingReport]:
     base, writer = work.base, work.writer
     codec, training = train_codec(

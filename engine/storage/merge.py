@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptIndexError
+from ..finite import all_finite
 from .directory import Directory
 from .manifest import CODED, SegmentRef
 from .segment import SegmentView
@@ -125,44 +126,56 @@ def _copy_tokens(view: SegmentView, output: SegmentWriter, *, copied: bool) -> N
                 output.append_embeddings(rows)
 
 
-def read_codes(view: SegmentView, pids: I64) -> list[NDArray[Any]]:
+def read_codes(view: SegmentView, pids: I64, tokens: I64 | None = None) -> list[NDArray[Any]]:
     """Codes, residuals and inverse norms of passages of a coded segment, checked.
+
+    Args:
+        view: the segment.
+        pids: of the passages.
+        tokens: some of their tokens, by number in the segment; None for all in order.
 
     Raises:
         CorruptIndexError: a block is not what was written, or a code not of the codec.
     """
-    rows = _read(view, pids, "codes", "residuals", "inverse_norms")
+    rows = _read(view, pids, tokens, "codes", "residuals", "inverse_norms")
     if int(rows[0].max()) >= view.files.ref.n_centroids:
         raise CorruptIndexError(f"Segment {view.id} holds a code that its codec does not have.")
     return rows
 
 
-def read_embeddings(view: SegmentView, pids: I64) -> Iterator[NDArray[np.floating[Any]]]:
+def read_embeddings(
+    view: SegmentView, pids: I64, tokens: I64 | None = None
+) -> Iterator[NDArray[np.floating[Any]]]:
     """The embeddings of passages of a segment, checked; of a coded one as they are rebuilt.
 
+    Args:
+        view: the segment.
+        pids: of the passages.
+        tokens: as in `read_codes`.
+
     Yields:
-        float16 or float32 [n, dim], in the order of the pids.
+        float16 or float32 [n, dim], in the order of the pids, or of the tokens.
     """
     if view.kind != CODED:
-        (rows,) = _read(view, pids, "embeddings")
-        if not np.isfinite(rows).all():
+        (rows,) = _read(view, pids, tokens, "embeddings")
+        if not all_finite(rows):
             raise CorruptIndexError(f"Segment {view.id} holds embeddings with NaN or infinity.")
         yield rows
         return
     if view.codec is None:
         raise CorruptIndexError(f"Segment {view.id} is compressed but the index has no codec.")
-    codes, residuals, inverse_norms = read_codes(view, pids)
+    codes, residuals, inverse_norms = read_codes(view, pids, tokens)
     step = max(1, REBUILT_BYTES // (4 * view.dim))
     for start in range(0, len(codes), step):
         part = slice(start, start + step)
         yield view.codec.decompress(codes[part], residuals[part], inverse_norms[part])
 
 
-def _read(view: SegmentView, pids: I64, *names: str) -> list[NDArray[Any]]:
+def _read(view: SegmentView, pids: I64, tokens: I64 | None, *names: str) -> list[NDArray[Any]]:
     starts, ends = view.offsets[pids], view.offsets[pids + 1]
     for name in names:
         view.touch(name, starts, ends)
-    rows = token_rows(starts, ends)
+    rows = token_rows(starts, ends) if tokens is None else tokens
     return [getattr(view, name)[rows] for name in names]
 
 

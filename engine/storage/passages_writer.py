@@ -118,6 +118,8 @@ class PassagesWriter(Closing):
 
 
 def _document_row(document: Document) -> tuple[str, str | None, str, str]:
+    if not document.metadata:
+        return document.id, document.language, "{}", document.text
     try:
         metadata = json.dumps(
             dict(document.metadata), ensure_ascii=False, allow_nan=False, separators=(",", ":")

@@ -64,6 +64,13 @@ inline Array take_vectors(const char* name, nb::handle object) {
   return array;
 }
 
+inline Embeddings embeddings_of(const Array& array) {
+  Embeddings embeddings{nullptr, nullptr, array.length(0), array.length(1)};
+  if (array.holds<float>()) embeddings.floats = array.data<float>();
+  if (array.holds<Half>()) embeddings.halves = array.data<std::uint16_t>();
+  return embeddings;
+}
+
 inline Array take_query(nb::handle object) {
   Array query = take_vectors<float>("query", object);
   if (query.length(0) < 1) raise_value("query: expected at least one vector, got 0");

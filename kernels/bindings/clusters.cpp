@@ -2,17 +2,11 @@
 
 #include "bindings/arguments.h"
 #include "weft/assign.h"
+#include "weft/squared_lengths.h"
 #include "weft/sum_rows.h"
 
 namespace weft::bindings {
 namespace {
-
-Embeddings embeddings_of(const Array& array) {
-  Embeddings embeddings{nullptr, nullptr, array.length(0), array.length(1)};
-  if (array.holds<float>()) embeddings.floats = array.data<float>();
-  if (array.holds<Half>()) embeddings.halves = array.data<std::uint16_t>();
-  return embeddings;
-}
 
 Array take_cell_centroids(nb::handle object, std::int64_t dim) {
   Array centroids = take_vectors<float>("cell_centroids", object);
@@ -59,6 +53,15 @@ nb::object sum_rows(nb::handle rows_object, nb::handle groups_object, std::int64
   return sums.release();
 }
 
+nb::object squared_lengths(nb::handle rows_object, std::int64_t threads) {
+  const Array rows = take_vectors<float, Half>("rows", rows_object);
+  NewArray<float> lengths(rows.length(0));
+  run([&, n = usable_threads(threads)] {
+    return weft::squared_lengths(embeddings_of(rows), n, lengths.data());
+  });
+  return lengths.release();
+}
+
 }  // namespace
 
 void bind_clusters(nb::module_& m) {
@@ -75,6 +78,10 @@ void bind_clusters(nb::module_& m) {
                "groups: weft.kernels.arrays.Codes, n_groups: int, *, threads: int = 0"
                ") -> weft.kernels.arrays.F32"),
         "rows"_a, "groups"_a, "n_groups"_a, nb::kw_only(), "threads"_a = 0);
+  m.def("squared_lengths", &squared_lengths,
+        nb::sig("def squared_lengths(rows: weft.kernels.arrays.Embeddings, *, threads: int = 0"
+               ") -> weft.kernels.arrays.F32"),
+        "rows"_a, nb::kw_only(), "threads"_a = 0);
 }
 
 }  // namespace weft::bindings

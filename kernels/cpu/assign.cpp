@@ -26,6 +26,7 @@ class Block {
  public:
   Block(std::int64_t n_embeddings, std::int64_t dim)
       : panels_(n_embeddings, dim),
+        floats_(n_embeddings, dim),
         tile_(kCentroidsPerTile, n_embeddings),
         best_(n_embeddings),
         numbers_(n_embeddings) {}
@@ -46,11 +47,22 @@ class Block {
     }
   }
 
+  // Rows as floats; valid until the next call.
+  const float* read(const cpu::Primitives& primitives, const Embeddings& embeddings,
+                    std::int64_t begin, std::int64_t end) {
+    const std::int64_t dim = embeddings.dim;
+    if (embeddings.floats != nullptr) return embeddings.floats + begin * dim;
+    primitives.halves_to_floats(embeddings.halves + begin * dim, (end - begin) * dim,
+                                floats_.data());
+    return floats_.data();
+  }
+
   float best(std::int64_t i) const { return best_.data()[i]; }
   std::uint32_t number(std::int64_t i) const { return numbers_.data()[i]; }
 
  private:
   Buffer<float> panels_;
+  Buffer<float> floats_;
   Buffer<float> tile_;
   Buffer<float> best_;
   Buffer<std::uint32_t> numbers_;
@@ -62,13 +74,14 @@ std::int64_t embeddings_per_block(std::int64_t dim) {
   return std::max(fitting / kEmbeddingsAtLeast, std::int64_t{1}) * kEmbeddingsAtLeast;
 }
 
-Status assign_block(const cpu::Primitives& primitives, const Matrix<float>& embeddings,
+Status assign_block(const cpu::Primitives& primitives, const Embeddings& embeddings,
                     const Matrix<float>& centroids, std::int64_t begin, std::int64_t end,
                     Block& block, std::uint32_t* codes, float* scores) {
-  if (!cpu::all_finite(embeddings.row(begin), (end - begin) * embeddings.columns)) {
+  const float* rows = block.read(primitives, embeddings, begin, end);
+  if (!cpu::all_finite(rows, (end - begin) * embeddings.dim)) {
     return Status::invalid_value("embeddings: holds NaN or infinity");
   }
-  block.assign(primitives, embeddings.row(begin), end - begin, centroids);
+  block.assign(primitives, rows, end - begin, centroids);
   for (std::int64_t i = begin; i < end; ++i) {
     codes[i] = block.number(i - begin);
     scores[i] = block.best(i - begin);
@@ -80,13 +93,13 @@ Status assign_block(const cpu::Primitives& primitives, const Matrix<float>& embe
   return {};
 }
 
-Status assign_all(const cpu::Primitives& primitives, const Matrix<float>& embeddings,
+Status assign_all(const cpu::Primitives& primitives, const Embeddings& embeddings,
                   const Matrix<float>& centroids, int threads, std::uint32_t* codes,
                   float* scores) {
-  const std::int64_t size = embeddings_per_block(embeddings.columns);
+  const std::int64_t size = embeddings_per_block(embeddings.dim);
   const cpu::Partition partition(embeddings.rows, size, threads);
   std::vector<Block> blocks;
-  for (int w = 0; w < partition.workers; ++w) blocks.emplace_back(size, embeddings.columns);
+  for (int w = 0; w < partition.workers; ++w) blocks.emplace_back(size, embeddings.dim);
   return cpu::parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
     return assign_block(primitives, embeddings, centroids, begin, end,
                         blocks[static_cast<std::size_t>(worker)], codes, scores);
@@ -95,7 +108,7 @@ Status assign_all(const cpu::Primitives& primitives, const Matrix<float>& embedd
 
 }  // namespace
 
-Status assign(const Matrix<float>& embeddings, const Matrix<float>& centroids, int threads,
+Status assign(const Embeddings& embeddings, const Matrix<float>& centroids, int threads,
               std::uint32_t* codes, float* scores) {
   const cpu::Primitives* primitives = nullptr;
   if (Status status = cpu::active_primitives(&primitives); !status.ok()) return status;

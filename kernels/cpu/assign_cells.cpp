@@ -7,6 +7,7 @@
 #include "cpu/byte_panel.h"
 #include "cpu/byte_rows.h"
 #include "cpu/finite.h"
+#include "cpu/fixed_dot.h"
 #include "cpu/targets.h"
 #include "cpu/thread_pool.h"
 #include "weft/assign.h"
@@ -23,23 +24,6 @@ constexpr std::int64_t kBestOfCell = 4;    // centroids of a cell that bytes may
 constexpr std::int64_t kMostInBlock = 8192;
 constexpr std::int64_t kBlockComponents = std::int64_t{1} << 20;
 constexpr std::int64_t kVisitsOfCell = 192;  // wanted per block, so that few panels have gaps
-
-// Sixteen sums in a fixed order: the same on every target.
-float dot(const float* left, const float* right, std::int64_t dim) {
-  using Four = float __attribute__((vector_size(16)));
-  Four sums[4] = {};
-  std::int64_t d = 0;
-  for (; d + 16 <= dim; d += 16) {
-    Four a[4];
-    Four b[4];
-    __builtin_memcpy(a, left + d, sizeof a);
-    __builtin_memcpy(b, right + d, sizeof b);
-    for (int i = 0; i < 4; ++i) sums[i] += a[i] * b[i];
-  }
-  for (; d < dim; ++d) sums[d / 4 % 4][d % 4] += left[d] * right[d];
-  const Four sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
 
 // What all blocks share.
 struct Assignment {
@@ -172,7 +156,7 @@ class Block {
     for (std::int64_t f = 0; f < n_found; ++f) {
       if (found[f].score < least) continue;
       const std::uint32_t number = found[f].number;
-      const float exact = dot(row(i), shared_.centroids.row(number), dim_);
+      const float exact = cpu::fixed_dot(row(i), shared_.centroids.row(number), dim_);
       if (!(exact > *score || (exact == *score && number < *code))) continue;
       *score = exact;
       *code = number;

@@ -37,30 +37,32 @@ double squared_norm(const float* centroid, const float* weights, std::int64_t di
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-// What one thread works in: a row's bucket codes and their weights.
+// What one thread works in: a row as floats, its bucket codes and their weights.
 struct RowScratch {
-  explicit RowScratch(std::int64_t dim) : codes(dim), weights(dim) {}
+  explicit RowScratch(std::int64_t dim) : floats(dim), codes(dim), weights(dim) {}
 
+  Buffer<float> floats;
   Buffer<std::uint8_t> codes;
   Buffer<float> weights;
 };
 
 struct Compression {
   const cpu::Primitives& primitives;
-  const Matrix<float>& embeddings;
+  const Embeddings& embeddings;
   const Matrix<float>& centroids;
   std::span<const float> cutoffs;
   const Buckets& buckets;
 
   Status compress_row(std::int64_t i, std::uint32_t code, RowScratch& scratch,
                       std::uint8_t* residual, std::uint8_t* inverse_norm) const {
-    const std::int64_t dim = embeddings.columns;
+    const std::int64_t dim = embeddings.dim;
     const float* centroid = centroids.row(code);
-    if (!cpu::all_finite(embeddings.row(i), dim)) {
+    const float* embedding = floats(i, scratch);
+    if (!cpu::all_finite(embedding, dim)) {
       return Status::invalid_value("embeddings: row " + std::to_string(i) +
                                    " holds NaN or infinity");
     }
-    primitives.bucketize(embeddings.row(i), centroid, dim, cutoffs.data(),
+    primitives.bucketize(embedding, centroid, dim, cutoffs.data(),
                          static_cast<std::int64_t>(cutoffs.size()), scratch.codes.data());
     cpu::pack_row(scratch.codes.data(), dim, buckets.bits, residual);
     primitives.look_up_weights(residual, 1, dim, buckets.bits, buckets.weights.data(),
@@ -73,11 +75,18 @@ struct Compression {
     *inverse_norm = cpu::inverse_norm_byte(1.0 / norm, buckets);
     return {};
   }
+
+  const float* floats(std::int64_t i, RowScratch& scratch) const {
+    const std::int64_t dim = embeddings.dim;
+    if (embeddings.floats != nullptr) return embeddings.floats + i * dim;
+    primitives.halves_to_floats(embeddings.halves + i * dim, dim, scratch.floats.data());
+    return scratch.floats.data();
+  }
 };
 
 Status compress_all(const Compression& compression, const Codes& codes, int threads,
                     std::uint8_t* residuals, std::uint8_t* inverse_norms) {
-  const std::int64_t dim = compression.embeddings.columns;
+  const std::int64_t dim = compression.embeddings.dim;
   const std::int64_t row_bytes = bytes_per_row(dim, compression.buckets.bits);
   const cpu::Partition partition(codes.size, kRowsPerChunk, threads);
   std::vector<RowScratch> scratches;
@@ -120,7 +129,7 @@ Status decompress_all(const cpu::Primitives& primitives, const CodedTokens& toke
 
 }  // namespace
 
-Status compress(const Matrix<float>& embeddings, const Matrix<float>& centroids,
+Status compress(const Embeddings& embeddings, const Matrix<float>& centroids,
                 const Codes& codes, std::span<const float> cutoffs, const Buckets& buckets,
                 int threads, std::uint8_t* residuals, std::uint8_t* inverse_norms) {
   const cpu::Primitives* primitives = nullptr;

@@ -15,6 +15,8 @@ namespace {
 using cpu::Buffer;
 
 constexpr std::int64_t kGroupsPerChunk = 16;
+constexpr std::size_t kRowsAhead = 8;  // members lie anywhere: they are asked for well before
+constexpr std::int64_t kLineBytes = 64;
 
 // Row numbers by group, each group's in ascending order.
 struct Members {
@@ -56,12 +58,21 @@ const float* floats(const cpu::Primitives& primitives, const Embeddings& rows, s
   return scratch.row.data();
 }
 
+void prefetch(const Embeddings& rows, std::int64_t i) {
+  const bool narrow = rows.halves != nullptr;
+  const std::int64_t n_bytes = rows.dim * (narrow ? 2 : 4);
+  const auto* row = narrow ? reinterpret_cast<const char*>(rows.halves + i * rows.dim)
+                           : reinterpret_cast<const char*>(rows.floats + i * rows.dim);
+  for (std::int64_t b = 0; b < n_bytes; b += kLineBytes) __builtin_prefetch(row + b);
+}
+
 void sum_group(const cpu::Primitives& primitives, const Embeddings& rows,
                std::span<const std::uint32_t> members, Scratch& scratch, float* sums) {
   double* totals = scratch.sums.data();
   std::fill_n(totals, rows.dim, 0.0);
-  for (const std::uint32_t member : members) {
-    const float* row = floats(primitives, rows, member, scratch);
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    if (m + kRowsAhead < members.size()) prefetch(rows, members[m + kRowsAhead]);
+    const float* row = floats(primitives, rows, members[m], scratch);
     for (std::int64_t d = 0; d < rows.dim; ++d) totals[d] += double{row[d]};
   }
   for (std::int64_t d = 0; d < rows.dim; ++d) sums[d] = static_cast<float>(totals[d]);

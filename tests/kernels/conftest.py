@@ -113,6 +113,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
         "threads",
     ),
     "sum_rows": ("rows", "groups", "n_groups", "threads"),
+    "squared_lengths": ("rows", "threads"),
     "pack": ("bucket_codes", "bits"),
     "unpack": ("packed", "bits", "dim"),
     "compress": (

@@ -162,3 +162,30 @@ def test_sums_by_group(target: str, seed: int, n: int, n_groups: int, dim: int, 
     assert np.allclose(sums[0], members @ rows.astype(np.float64), rtol=1e-6, atol=1e-6)
     assert np.array_equal(*sums)
     assert np.array_equal(sums[0], reference.sum_rows(rows, groups, n_groups))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@few
+@given(seed=seeds, n=st.integers(0, 900), dim=dims, half=st.booleans(), threads=st.integers(1, 3))
+def test_squared_lengths(
+    target: str, seed: int, n: int, dim: int, half: bool, threads: int
+) -> None:
+    rows = np.random.default_rng(seed).normal(size=(n, dim)).astype("f2" if half else "f4")
+    with kernels.use_target(target):
+        lengths = kernels.squared_lengths(rows, threads=threads)
+    exact = (rows.astype(np.float64) ** 2).sum(axis=1)
+    assert lengths.dtype == np.float32
+    assert np.allclose(lengths, exact, rtol=(dim + 2) * np.finfo(np.float32).eps, atol=0)
+    assert np.allclose(lengths, reference.squared_lengths(rows), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 15, 16, 36])
+def test_a_row_that_is_not_finite_has_no_finite_length(
+    target: str, dtype: str, bad: float, place: int
+) -> None:
+    rows = np.ones((5, 37), dtype=dtype)
+    rows[3, place] = bad
+    finite = np.isfinite(kernels.squared_lengths(rows))
+    assert finite.tolist() == [True, True, True, False, True]

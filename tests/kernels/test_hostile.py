@@ -67,6 +67,7 @@ ARRAYS = [
     ("assign_cells", "cell_offsets"),
     ("sum_rows", "rows"),
     ("sum_rows", "groups"),
+    ("squared_lengths", "rows"),
     ("pack", "bucket_codes"),
     ("unpack", "packed"),
     ("compress", "embeddings"),

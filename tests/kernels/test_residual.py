@@ -19,12 +19,18 @@ dims = st.one_of(st.integers(1, 70), st.sampled_from([96, 128, 384, 1000]))
 
 @pytest.mark.parametrize("target", TARGETS)
 @few
-@given(seed=seeds, n=st.integers(0, 130), n_centroids=st.integers(1, 90), dim=dims)
+@given(
+    seed=seeds,
+    n=st.integers(0, 130),
+    n_centroids=st.integers(1, 90),
+    dim=dims,
+    dtype=st.sampled_from(["f2", "f4"]),
+)
 def test_assign_of_integers_is_exact(
-    target: str, seed: int, n: int, n_centroids: int, dim: int
+    target: str, seed: int, n: int, n_centroids: int, dim: int, dtype: str
 ) -> None:
     generator = np.random.default_rng(seed)
-    embeddings = generator.integers(-3, 4, (n, dim)).astype(np.float32)
+    embeddings = generator.integers(-3, 4, (n, dim)).astype(dtype)
     centroids = generator.integers(-3, 4, (n_centroids, dim)).astype(np.float32)
     scores = embeddings.astype(np.int64) @ centroids.astype(np.int64).T
     with kernels.use_target(target):
@@ -77,6 +83,7 @@ def test_pack_and_unpack(target: str, seed: int, n: int, dim: int, bits: int) ->
     dim=dims,
     bits=widths,
     narrow=st.booleans(),
+    half=st.booleans(),
     limits=st.sampled_from([(0.01, 1.0), (0.5, 0.5), (0.9, 1.1)]),
 )
 def test_every_target_writes_the_same_bytes(
@@ -86,6 +93,7 @@ def test_every_target_writes_the_same_bytes(
     dim: int,
     bits: int,
     narrow: bool,
+    half: bool,
     limits: tuple[float, float],
 ) -> None:
     """Compression has no choice left: each residual is one subtraction, norms are float64."""
@@ -99,8 +107,10 @@ def test_every_target_writes_the_same_bytes(
     buckets = (cutoffs <= (embeddings - centroids[codes])[:, :, None]).sum(axis=2)
     restored = centroids[codes] + weights[buckets]
     with kernels.use_target(target):
-        residuals, norms = kernels.compress(embeddings, centroids, codes, cutoffs, weights, limits)
+        rows = embeddings.astype("f2") if half else embeddings
+        residuals, norms = kernels.compress(rows, centroids, codes, cutoffs, weights, limits)
         back = kernels.decompress(codes, residuals, norms, centroids, weights, limits)
+    assert np.array_equal(rows, embeddings)
     assert np.array_equal(residuals, reference.pack(buckets.astype(np.uint8), bits))
     low, high = limits
     if low < high:
@@ -109,7 +119,7 @@ def test_every_target_writes_the_same_bytes(
         assert np.abs(norms - places).max(initial=0) <= 0.5 + 1e-9
     inverse = (low + norms * ((high - low) / 255)).astype(np.float32)
     assert np.array_equal(back, restored * inverse[:, None])
-    written = reference.compress(embeddings, centroids, codes, cutoffs, weights, limits)
+    written = reference.compress(rows, centroids, codes, cutoffs, weights, limits)
     assert np.array_equal(residuals, written[0])
     assert np.array_equal(norms, written[1])
 

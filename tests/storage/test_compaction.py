@@ -286,17 +286,20 @@ def test_the_sample_is_of_alive_passages(flat, monkeypatch):
     with Writer(flat) as writer, Reader(flat) as reader:
         expected = fill(writer)
         rows = np.concatenate([a for d in expected.values() for a in embeddings_of(d.id, d.text)])
-        known = {row.tobytes() for row in rows.astype(np.float16).astype(np.float32)}
+        known = {row.tobytes() for row in rows.astype(np.float16)}
         with reader.snapshot() as snapshot:
             sample = training_sample(snapshot.segments)
-            assert sample.dtype == np.float32 and len(sample) == len(rows)
+            assert sample.dtype == np.float16 and len(sample) == len(rows)
             assert {row.tobytes() for row in sample} == known
             again = training_sample(snapshot.segments, seed=0)
             assert np.array_equal(sample, again)
+            few = training_sample(snapshot.segments, max_rows=40, seed=3)
             monkeypatch.setattr(sampling, "SAMPLE_BYTES", 40 * 4 * 8)
             small = training_sample(snapshot.segments, seed=3)
             assert 0 < len(small) <= 40 and {row.tobytes() for row in small} <= known
-            monkeypatch.setattr(sampling, "sample_passages", lambda n, passage_bytes: 9)
+            assert np.array_equal(few, small)
+            monkeypatch.setattr(sampling, "sample_passages", lambda n: 9)
+            monkeypatch.setattr(sampling, "SAMPLE_BYTES", 1 << 30)
             assert 9 <= len(training_sample(snapshot.segments)) <= 45
 
 

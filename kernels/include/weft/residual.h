@@ -24,14 +24,15 @@ Status unpack(const Matrix<std::uint8_t>& packed, int bits, std::int64_t dim,
 
 // The residual of each embedding against its centroid, one bucket per component: the number of
 // cutoffs that it reaches; and 1 / |centroid + weights| as a byte.
-//   embeddings      float32 [n, dim], dim 1 to kMaxDim; invalid value: holds NaN or infinity
+//   embeddings      float32 or float16 [n, dim], dim 1 to kMaxDim; invalid value: holds NaN or
+//                   infinity
 //   centroids       float32 [K, dim]; invalid value: NaN or infinity where a code points
 //   codes           uint16 or uint32 [n]; invalid value: not below K
 //   cutoffs         float32 [2^bits - 1], finite, ascending
 //   residuals       uint8 [n, bytes_per_row], written in full
 //   inverse_norms   uint8 [n]
 // Every target writes the same bytes.
-Status compress(const Matrix<float>& embeddings, const Matrix<float>& centroids,
+Status compress(const Embeddings& embeddings, const Matrix<float>& centroids,
                 const Codes& codes, std::span<const float> cutoffs, const Buckets& buckets,
                 int threads, std::uint8_t* residuals, std::uint8_t* inverse_norms);
 

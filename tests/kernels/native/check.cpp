@@ -121,10 +121,11 @@ int check_memory() {
     return weft::maxsim_residual(Q, S, coded, buckets, passages, kThreads, out);
   });
   failures += exhaust("assign", [&] {
-    return weft::assign(E, C, kThreads, best.data(), out);
+    return weft::assign({E.data, nullptr, kTokens, kDim}, C, kThreads, best.data(), out);
   });
   failures += exhaust("compress", [&] {
-    return weft::compress(E, C, K, cutoffs, buckets, kThreads, residuals.data(), norms.data());
+    return weft::compress({E.data, nullptr, kTokens, kDim}, C, K, cutoffs, buckets, kThreads,
+                          residuals.data(), norms.data());
   });
   failures += exhaust("decompress", [&] {
     return weft::decompress(coded, C, buckets, kThreads, out);
