@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import kernels
 
-REPORTED_PACKAGES = ("numpy", "torch", "transformers", "faiss-cpu", "safetensors")
+REPORTED_PACKAGES = ("numpy", "torch", "transformers", "safetensors")
 
 
 def info() -> dict[str, Any]:

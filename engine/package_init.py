@@ -7,7 +7,7 @@
     'weft'
 
 The names below load what they need when they are first used: `import weft` itself imports
-neither torch nor faiss.
+neither torch nor transformers.
 """
 
 from __future__ import annotations

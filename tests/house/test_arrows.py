@@ -61,6 +61,12 @@ def test_engine_and_kernels_import_no_framework(room):
         assert not tops & FRAMEWORKS, f"{path.relative_to(ROOT)} imports {tops & FRAMEWORKS}"
 
 
+def test_no_room_imports_what_comes_with_the_tests_alone():
+    for path in modules():
+        found = {name.split(".")[0] for name in imported(path)} & {"faiss", "hypothesis", "pytest"}
+        assert not found, f"{path.relative_to(ROOT)} imports {found}"
+
+
 def test_the_checker_sees_relative_and_absolute_imports(tmp_path, monkeypatch):
     bad = tmp_path / "engine" / "search" / "bad.py"
     bad.parent.mkdir(parents=True)
