@@ -8,8 +8,9 @@ import selectors
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from weft.engine.closing import Closing
 
 from .catalogue import Variant
 from .environments import ROOT, PeerError
@@ -38,7 +39,7 @@ def environment(threads: int, python: Path, cache: Path) -> dict[str, str]:
     }
 
 
-class WorkerProcess:
+class WorkerProcess(Closing):
     """One engine over one index in a process that lives as long as it is used.
 
     Args:
@@ -118,14 +119,3 @@ class WorkerProcess:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
