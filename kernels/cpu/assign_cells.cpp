@@ -20,7 +20,10 @@ using cpu::ByteRows;
 using cpu::Scored;
 
 constexpr std::int64_t kColumns = cpu::kBytePanelColumns;
-constexpr std::int64_t kBestOfCell = 4;    // centroids of a cell that bytes may not tell apart
+constexpr std::int64_t kBestOfCell = 4;   // centroids of a cell that bytes may not tell apart
+constexpr std::int64_t kMostInDoubt = 4;  // and of all cells of a row
+constexpr std::int64_t kRowsAhead = 8;    // whose centroids are asked for before they are compared
+constexpr std::int64_t kLineFloats = 16;
 constexpr std::int64_t kMostInBlock = 8192;
 constexpr std::int64_t kBlockComponents = std::int64_t{1} << 20;
 constexpr std::int64_t kVisitsOfCell = 192;  // wanted per block, so that few panels have gaps
@@ -51,7 +54,7 @@ class Block {
         steps_(shared.block_rows),
         probed_(shared.block_rows, shared.probes),
         visits_(shared.block_rows, shared.probes),
-        found_(shared.block_rows, shared.probes * kBestOfCell),
+        found_(shared.block_rows, kMostInDoubt),
         bounds_(static_cast<std::size_t>(shared.n_cells()) + 1),
         panel_(shared.primitives, width_, std::max(shared.probes, kBestOfCell)) {}
 
@@ -61,8 +64,10 @@ class Block {
     if (!read()) return Status::invalid_value("embeddings: holds NaN or infinity");
     probe_cells();
     order_visits();
+    std::fill_n(found_.data(), n_ * kMostInDoubt, Scored{cpu::kNoScore, 0});
     for (std::int64_t cell = 0; cell < shared_.n_cells(); ++cell) visit(cell);
     for (std::int64_t i = 0; i < n_; ++i) {
+      if (i + kRowsAhead < n_) prefetch_best(i + kRowsAhead);
       decide(i, codes + begin + i, scores + begin + i);
       if (!std::isfinite(scores[begin + i])) {
         return Status::invalid_value("centroids: the product with embedding " +
@@ -93,14 +98,11 @@ class Block {
     return embeddings.floats + (begin_ + i) * dim_;
   }
 
-  void set_column(std::int64_t column, std::int64_t i) {
-    panel_.set(column, bytes_.data() + i * width_, steps_[i].sum);
-  }
-
   void probe_cells() {
     for (std::int64_t first = 0; first < n_; first += kColumns) {
       const std::int64_t columns = std::min(kColumns, n_ - first);
-      for (std::int64_t j = 0; j < columns; ++j) set_column(j, first + j);
+      const auto row_of = [&](std::int64_t j) { return first + j; };
+      panel_.fill(bytes_.data(), steps_.data(), row_of, columns);
       panel_.find(shared_.cell_bytes, 0, shared_.n_cells(), shared_.probes);
       for (std::int64_t j = 0; j < columns; ++j) {
         for (std::int64_t p = 0; p < shared_.probes; ++p) {
@@ -130,12 +132,22 @@ class Block {
     for (std::int64_t first = bounds_[c]; first < bounds_[c + 1]; first += kColumns) {
       const std::int64_t columns = std::min(kColumns, bounds_[c + 1] - first);
       const std::uint32_t* visits = visits_.data() + first;
-      for (std::int64_t j = 0; j < columns; ++j) set_column(j, visits[j] / probes);
+      const auto row_of = [&](std::int64_t j) { return std::int64_t{visits[j] / probes}; };
+      panel_.fill(bytes_.data(), steps_.data(), row_of, columns);
       panel_.find(shared_.centroid_bytes, shared_.offsets[c], shared_.offsets[c + 1], kBestOfCell);
       for (std::int64_t j = 0; j < columns; ++j) {
-        for (std::int64_t place = 0; place < kBestOfCell; ++place) {
-          found_[visits[j] * kBestOfCell + place] = panel_.best(place, j);
-        }
+        keep(found_.data() + row_of(j) * kMostInDoubt, j);
+      }
+    }
+  }
+
+  // Enters the best of a cell among the best of a row's cells so far, which stay in order.
+  void keep(Scored* found, std::int64_t column) const {
+    for (std::int64_t place = 0; place < kBestOfCell; ++place) {
+      Scored entry = panel_.best(place, column);
+      if (entry.score <= found[kMostInDoubt - 1].score) return;
+      for (std::int64_t f = 0; f < kMostInDoubt; ++f) {
+        if (entry.score > found[f].score) std::swap(entry, found[f]);
       }
     }
   }
@@ -146,15 +158,16 @@ class Block {
     return static_cast<std::int32_t>(shared_.centroid_bytes.scale * units) + 1;
   }
 
+  void prefetch_best(std::int64_t i) const {
+    const float* centroid = shared_.centroids.row(found_.data()[i * kMostInDoubt].number);
+    for (std::int64_t d = 0; d < dim_; d += kLineFloats) __builtin_prefetch(centroid + d);
+  }
+
   void decide(std::int64_t i, std::uint32_t* code, float* score) const {
-    const std::int64_t n_found = shared_.probes * kBestOfCell;
-    const Scored* found = found_.data() + i * n_found;
-    std::int32_t best = cpu::kNoKey;
-    for (std::int64_t f = 0; f < n_found; ++f) best = std::max(best, found[f].score);
-    const std::int32_t least = best - doubt(i);
+    const Scored* found = found_.data() + i * kMostInDoubt;
+    const std::int32_t least = found[0].score - doubt(i);
     *score = -std::numeric_limits<float>::infinity();
-    for (std::int64_t f = 0; f < n_found; ++f) {
-      if (found[f].score < least) continue;
+    for (std::int64_t f = 0; f < kMostInDoubt && found[f].score >= least; ++f) {
       const std::uint32_t number = found[f].number;
       const float exact = cpu::fixed_dot(row(i), shared_.centroids.row(number), dim_);
       if (!(exact > *score || (exact == *score && number < *code))) continue;
@@ -171,7 +184,7 @@ class Block {
   Buffer<cpu::Steps> steps_;
   Buffer<std::uint32_t> probed_;  // [rows, probes]
   Buffer<std::uint32_t> visits_;  // places in probed_, by cell
-  Buffer<Scored> found_;          // [rows, probes, kBestOfCell]
+  Buffer<Scored> found_;          // [rows, kMostInDoubt], best first
   std::vector<std::int64_t> bounds_;
   cpu::BytePanel panel_;
   std::int64_t begin_ = 0;
