@@ -35,7 +35,7 @@ def targets() -> list[str]:
     """Names of the targets that this machine can run, the plainest first.
 
     Returns:
-        Some of "baseline", "avx2" and "avx512"; "reference" alone without the native module.
+        Some of "baseline", "avx2", "avx512" and "amx"; "reference" alone without the native module.
     """
     native = backend()
     return [REFERENCE] if native is reference else list(native.targets())

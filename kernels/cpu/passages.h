@@ -32,15 +32,26 @@ inline Status visit(const Passages& passages, std::int64_t i, std::int64_t n_row
                                ") of " + std::to_string(n_rows) + " rows");
 }
 
+// Copies n codes; the highest of them. Loops of one type each, which compilers make vectors of.
+template <typename Code>
+std::uint32_t widen_codes(const Code* codes, std::int64_t n, std::uint32_t* copy) {
+  Code highest = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Code code = codes[i];
+    copy[i] = code;
+    highest = std::max(highest, code);
+  }
+  return highest;
+}
+
 // Copies codes, so that what has been checked is what is used even if the caller writes meanwhile.
 inline Status read_codes(const Codes& codes, Rows rows, std::int64_t n_centroids,
                          std::uint32_t* copy) {
-  std::uint32_t highest = 0;
-  for (std::int64_t i = rows.begin; i < rows.end; ++i) {
-    copy[i - rows.begin] = codes[i];
-    highest = std::max(highest, copy[i - rows.begin]);
-  }
-  if (rows.begin == rows.end || highest < n_centroids) return {};
+  const std::int64_t n = rows.end - rows.begin;
+  const std::uint32_t highest = codes.narrow != nullptr
+                                    ? widen_codes(codes.narrow + rows.begin, n, copy)
+                                    : widen_codes(codes.wide + rows.begin, n, copy);
+  if (n == 0 || highest < n_centroids) return {};
   return Status::invalid_value("codes: " + std::to_string(highest) + " is not below " +
                                std::to_string(n_centroids));
 }

@@ -139,6 +139,7 @@ extern const Primitives kBaseline;
 #if WEFT_X86
 extern const Primitives kAvx2;
 extern const Primitives kAvx512;
+extern const Primitives kAmx;
 #endif
 
 }  // namespace weft::cpu

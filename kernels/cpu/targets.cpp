@@ -1,5 +1,11 @@
 #include "cpu/targets.h"
 
+#if WEFT_X86
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <atomic>
 #include <cstdlib>
 #include <string>
@@ -23,6 +29,21 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512vnni");
 }
+
+// Linux keeps the tiles of no process that has not asked for them; the answer holds for all its
+// threads and children.
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+bool has_amx() {
+  constexpr unsigned kTileAndInt8 = 3U << 24;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!has_avx512() || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  return (d & kTileAndInt8) == kTileAndInt8 && may_use_tiles();
+}
 #endif
 
 std::vector<const Primitives*> available() {
@@ -31,6 +52,7 @@ std::vector<const Primitives*> available() {
   __builtin_cpu_init();
   if (has_avx2()) tables.push_back(&cpu::kAvx2);
   if (has_avx512()) tables.push_back(&cpu::kAvx512);
+  if (has_amx()) tables.push_back(&cpu::kAmx);
 #endif
   return tables;
 }

@@ -16,6 +16,8 @@ from coded_oracle import (
     make_segment,
 )
 
+from weft import kernels
+
 LENGTHS = (7, 1, 0, 95, 96, 97, 3, 300, 12, 0, 24, 25)
 
 
@@ -251,3 +253,19 @@ def test_candidates_are_the_union_of_the_probed_lists(target: str) -> None:
             pids = {pid for found_in, pid in found if found_in == number}
             assert segment.passages_of(set().union(*must)) <= pids
             assert pids <= segment.passages_of(set().union(*may))
+
+
+@pytest.mark.skipif("amx" not in kernels.targets(), reason="this machine has no AMX")
+@pytest.mark.parametrize("dim", [1, 64, 68, 96, 128, 130, 200, 384])
+def test_tiles_compute_the_bits_that_vectors_do(dim: int) -> None:
+    generator = np.random.default_rng(dim)
+    collection = make_collection(generator, 700, dim, 4)
+    lengths = (1, 15, 16, 17, 24, 31, 32, 33, 48, 79, 0, 300)
+    collection.segments.append(make_segment(generator, collection, lengths))
+    query = make_query(generator, 33, dim)
+    found = []
+    for name in ("avx512", "amx"):
+        with kernels.use_target(name):
+            found.append(collection.search(query))
+    for vectors, tiles in zip(*found, strict=True):
+        np.testing.assert_array_equal(vectors, tiles)

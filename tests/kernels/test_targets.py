@@ -58,6 +58,7 @@ def test_every_target_of_the_machine_is_listed() -> None:
     expected = ["baseline"]
     expected += ["avx2"] if avx2 <= flags else []
     expected += ["avx512"] if avx512 <= flags else []
+    expected += ["amx"] if avx512 | {"amx_tile", "amx_int8"} <= flags else []
     assert kernels.targets() == expected
 
 

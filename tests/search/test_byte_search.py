@@ -48,7 +48,7 @@ def rebuilt(codec, passages):
     return np.split(rows, len(passages))
 
 
-@pytest.fixture(params=["baseline", "avx2", "avx512"])
+@pytest.fixture(params=["baseline", "avx2", "avx512", "amx"])
 def target(request):
     if request.param not in kernels.targets():
         pytest.skip(f"this machine has no {request.param}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from weft import kernels
 
-QUERY_LEVELS = {"baseline": 127, "avx2": 63, "avx512": 127}
+QUERY_LEVELS = {"baseline": 127, "avx2": 63, "avx512": 127, "amx": 127}
 SAMPLE = 512
 """Centroids, evenly spaced, over which mean and deviation of a query vector's scores are taken."""
 

@@ -10,8 +10,13 @@ namespace weft::cpu {
 namespace {
 
 constexpr std::int64_t kPassagesPerTask = 64;
-constexpr std::int64_t kAhead = 8;      // passages whose codes are asked for in advance
-constexpr std::int64_t kTileRows = 24;  // whole tiles of twelve, that leave room in L1
+constexpr std::int64_t kAhead = 16;      // passages whose codes are asked for in advance
+
+constexpr std::int64_t kTileRows = 24;  // of floats, whole tiles of six
+
+// Rows of bytes that are scored at a time: what comes next is asked for between them, and the
+// longer they are the more often that must be.
+std::int64_t tile_rows_of(std::int64_t row_bytes) { return row_bytes <= 256 ? 24 : 16; }
 
 std::int64_t place_of(Key key) { return static_cast<std::int64_t>(key & 0xFFFFFFFF); }
 
@@ -151,19 +156,23 @@ Status rescore_one(Search& search, const ResidualScales& scales, std::int64_t i,
   read_inverse_norms(search, tokens, worker);
   const ResidualLayout& layout = search.codec.layout;
   const std::int64_t columns = search.bytes.columns;
-  std::uint8_t* rows = worker.rows.resize(kTileRows * layout.row_bytes);
-  std::int32_t* tile = worker.tile.resize(kTileRows * columns);
+  const std::int64_t tile_rows = tile_rows_of(layout.row_bytes);
+  std::uint8_t* rows = worker.rows.resize(tile_rows * layout.row_bytes);
+  std::int32_t* tile = worker.tile.resize(tile_rows * columns);
   float* best = worker.best.resize(columns);
   forget_maxima(best, columns);
-  for (std::int64_t t = 0; t < tokens.size(); t += kTileRows) {
-    const std::int64_t n_rows = std::min(kTileRows, tokens.size() - t);
-    next.ask_for(kTileRows);
+  const std::int64_t share = tile_rows / 3 + 1;
+  for (std::int64_t t = 0; t < tokens.size(); t += tile_rows) {
+    const std::int64_t n_rows = std::min(tile_rows, tokens.size() - t);
+    next.ask_for(share);
     const std::uint8_t* packed = tokens.segment->tokens.residuals.row(tokens.rows.begin + t);
     search.primitives.look_up_bytes(packed, n_rows, layout.packed_bytes,
                                     search.codec.buckets.bits, search.codec.weights.data(),
                                     layout.row_bytes, rows);
+    next.ask_for(share);
     search.primitives.dot_bytes(rows, n_rows, layout.row_bytes, search.bytes.residual_panels,
                                 columns, tile);
+    next.ask_for(share);
     search.primitives.max_residual_bytes(
         tile, n_rows, columns, search.memory.table.data(), search.scores.step,
         worker.codes.data() + t, worker.inverse_norms.data() + t, scales.scales.data(),

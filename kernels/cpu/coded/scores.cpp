@@ -10,8 +10,8 @@ namespace weft::cpu {
 namespace {
 
 constexpr std::int64_t kSampleRows = 512;
-constexpr std::int64_t kBlockRows = 60;  // whole tiles of twelve; block and panels stay in L1
-constexpr std::int64_t kChunkRows = 20 * kBlockRows;
+constexpr std::int64_t kBlockRows = 96;  // whole tiles of 12 and of 32; all of it stays in L1
+constexpr std::int64_t kChunkRows = 12 * kBlockRows;
 
 // Every so many centroids, side by side.
 std::int64_t gather_sample(Search& search) {
