@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.markup import escape
 
-from .options import DEFAULT_INDEX, IndexPath, Json
+from .options import DEFAULT_INDEX, IndexFolder, IndexPath, Json
 from .output import err, note, out, print_json, printable, size, warn
 
 if TYPE_CHECKING:
@@ -29,9 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    path: Annotated[
-        Path | None, typer.Argument(help="Folder of the index.", show_default=False)
-    ] = None,
+    path: IndexFolder = None,
     index: IndexPath = DEFAULT_INDEX,
     repair: Annotated[
         bool,

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from .options import EncoderName, Json, Threads
+from .options import EncoderName, Json, Ndocs, Nprobe, Threads, given
 from .output import announce, err, out, print_json
 
 if TYPE_CHECKING:
+    from ...engine.encoder.base import Encoder
+    from ...engine.evaluation.collections import Collection
     from ...engine.evaluation.runs import Evaluation
+
+
+Folder = Annotated[
+    Path, typer.Argument(help="A collection in the layout of BEIR or LoTTE.", show_default=False)
+]
+Bits = Annotated[
+    list[int] | None,
+    typer.Option(help="Residual bits; once per row wanted.", show_default="4 and 2"),
+]
+Split = Annotated[str, typer.Option(help="Judgements of a BEIR folder.")]
+Questions = Annotated[str, typer.Option(help="Questions of a LoTTE folder: search or forum.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Keep the embeddings here for the next run.", show_default=False),
+]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,32 +40,15 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="A collection in the layout of BEIR or LoTTE.", show_default=False),
-    ],
-    bits: Annotated[
-        list[int] | None,
-        typer.Option(help="Residual bits; once per row wanted.", show_default="4 and 2"),
-    ] = None,
+    folder: Folder,
+    bits: Bits = None,
     encoder: EncoderName = None,
-    split: Annotated[str, typer.Option(help="Judgements of a BEIR folder.")] = "test",
-    questions: Annotated[
-        str, typer.Option(help="Questions of a LoTTE folder: search or forum.")
-    ] = "search",
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Keep the embeddings here for the next run.", show_default=False),
-    ] = None,
-    nprobe: Annotated[
-        int | None, typer.Option(help="For the index.", show_default="by effort")
-    ] = None,
-    ndocs: Annotated[
-        int | None, typer.Option(help="For the index.", show_default="by effort")
-    ] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the table as Markdown.")
-    ] = False,
+    split: Split = "test",
+    questions: Questions = "search",
+    cache: Cache = None,
+    nprobe: Nprobe = None,
+    ndocs: Ndocs = None,
+    markdown: AsMarkdown = False,
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
@@ -56,29 +57,29 @@ def evaluate(
     Each system returns 100 documents per query. Times are of single queries, encoding excluded.
     """
     from ...engine.encoder import load_encoder
-    from ...engine.evaluation import runs
     from ...engine.evaluation.collections import load_collection
 
     collection = load_collection(folder, split=split, questions=questions)
     with err.status("Loading the encoder…"):
         loaded = load_encoder(encoder, threads=threads)
     announce(loaded, quiet=as_json)
-    parameters = {
-        name: value for name, value in (("nprobe", nprobe), ("ndocs", ndocs)) if value is not None
-    }
+    parameters = given(nprobe=nprobe, ndocs=ndocs)
+    options = {"bits": bits or (4, 2), "cache": cache, "threads": threads}
+    _show(_measured(collection, loaded, parameters=parameters, **options), as_json, markdown)
+
+
+def _measured(collection: Collection, encoder: Encoder, **options: Any) -> Evaluation:
+    from ...engine.evaluation import runs
+
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("", total=len(collection.documents))
-        result = runs.evaluate(
+        return runs.evaluate(
             collection,
-            loaded,
-            bits=bits or (4, 2),
-            cache=cache,
-            threads=threads,
-            parameters=parameters,
+            encoder,
             progress=lambda done, _: bar.update(task, completed=done),
             stage=lambda name: bar.update(task, description=name),
+            **options,
         )
-    _show(result, as_json, markdown)
 
 
 def _show(result: Evaluation, as_json: bool, markdown: bool) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given: those left out are the engine's to choose."""
+    return {name: value for name, value in options.items() if value is not None}
+
 
 IndexPath = Annotated[
     Path,
@@ -18,6 +24,42 @@ IndexPath = Annotated[
     ),
 ]
 DEFAULT_INDEX = Path("weft-index")
+IndexFolder = Annotated[
+    Path | None, typer.Argument(help="Folder of the index.", show_default=False)
+]
+"""The same as an argument, for commands that are about an index as a whole."""
+
+Filter = Annotated[
+    str | None,
+    typer.Option(
+        help='Conditions on the metadata, as JSON: \'{"year": {"$gte": 2020}}\'.',
+        show_default=False,
+    ),
+]
+GroupBy = Annotated[
+    str, typer.Option(help="A hit is a document with its best passage, or a passage.")
+]
+Effort = Annotated[
+    str | None, typer.Option(help="fast, balanced or exact.", show_default="balanced")
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Score every passage.")]
+Nprobe = Annotated[
+    int | None,
+    typer.Option(help="Centroids probed per query vector.", show_default="by effort"),
+]
+Ndocs = Annotated[
+    int | None,
+    typer.Option(help="Passages kept after the first cut.", show_default="by effort"),
+]
+NRescored = Annotated[
+    int | None,
+    typer.Option(help="Passages scored on their residuals.", show_default="by effort"),
+]
+AlgorithmName = Annotated[str | None, typer.Option(help="weft or plaid.", show_default="weft")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Of plaid: centroids below it are pruned.", show_default="none"),
+]
 
 EncoderName = Annotated[
     str | None,

@@ -14,15 +14,34 @@ from rich.table import Table
 
 from .highlight import Pair, Span, strong_spans, styled
 from .ingest import parse_object
-from .options import DEFAULT_INDEX, EncoderName, IndexPath, Json, Threads
+from .options import (
+    DEFAULT_INDEX,
+    AlgorithmName,
+    Effort,
+    EncoderName,
+    Exact,
+    Filter,
+    GroupBy,
+    IndexPath,
+    Json,
+    Ndocs,
+    Nprobe,
+    NRescored,
+    Threads,
+    Threshold,
+    given,
+)
 from .output import announce, duration, err, out, print_json, printable
 
 if TYPE_CHECKING:
     from ...engine.documents import Hit
     from ...engine.encoder.base import FloatArray, Token
     from ...engine.index import Index
+    from ...engine.search.explain import Match
 
 SHOWN_CHARACTERS: Final = 320
+
+Question = Annotated[str, typer.Argument(help="Your question.", show_default=False)]
 
 
 @dataclass
@@ -55,42 +74,18 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="Your question.", show_default=False)],
+    query: Question,
     index: IndexPath = DEFAULT_INDEX,
     k: Annotated[int, typer.Option("-k", "--k", help="Hits wanted, 1 to 10,000.")] = 5,
-    filter: Annotated[
-        str | None,
-        typer.Option(
-            help='Conditions on the metadata, as JSON: \'{"year": {"$gte": 2020}}\'.',
-            show_default=False,
-        ),
-    ] = None,
-    group_by: Annotated[
-        str, typer.Option(help="A hit is a document with its best passage, or a passage.")
-    ] = "document",
-    effort: Annotated[
-        str | None, typer.Option(help="fast, balanced or exact.", show_default="balanced")
-    ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Score every passage.")] = False,
-    nprobe: Annotated[
-        int | None,
-        typer.Option(help="Centroids probed per query vector.", show_default="by effort"),
-    ] = None,
-    ndocs: Annotated[
-        int | None,
-        typer.Option(help="Passages kept after the first cut.", show_default="by effort"),
-    ] = None,
-    n_rescored: Annotated[
-        int | None,
-        typer.Option(help="Passages scored on their residuals.", show_default="by effort"),
-    ] = None,
-    algorithm: Annotated[
-        str | None, typer.Option(help="weft or plaid.", show_default="weft")
-    ] = None,
-    centroid_score_threshold: Annotated[
-        float | None,
-        typer.Option(help="Of plaid: centroids below it are pruned.", show_default="none"),
-    ] = None,
+    filter: Filter = None,
+    group_by: GroupBy = "document",
+    effort: Effort = None,
+    exact: Exact = False,
+    nprobe: Nprobe = None,
+    ndocs: Ndocs = None,
+    n_rescored: NRescored = None,
+    algorithm: AlgorithmName = None,
+    centroid_score_threshold: Threshold = None,
     full: Annotated[bool, typer.Option("--full", help="Show whole passages.")] = False,
     encoder: EncoderName = None,
     threads: Threads = 0,
@@ -99,30 +94,34 @@ def search(
     """Find the documents that answer a question best."""
     from ...engine.index import Index
 
-    chosen = {
-        "effort": effort,
-        "nprobe": nprobe,
-        "ndocs": ndocs,
-        "n_rescored": n_rescored,
-        "algorithm": algorithm,
-        "centroid_score_threshold": centroid_score_threshold,
-        "exact": exact or None,
-        "filter": None if filter is None else parse_object(filter, "--filter"),
-    }
-    parameters = {name: value for name, value in chosen.items() if value is not None}
+    parameters = given(
+        effort=effort,
+        nprobe=nprobe,
+        ndocs=ndocs,
+        n_rescored=n_rescored,
+        algorithm=algorithm,
+        centroid_score_threshold=centroid_score_threshold,
+        exact=exact or None,
+        filter=None if filter is None else parse_object(filter, "--filter"),
+        group_by=group_by,
+    )
     result = Answer(query)
     with Index.open(index, encoder=encoder, threads=threads) as opened:
-        with result.clock("load"), err.status("Loading the encoder…"):
-            announce(opened.encoder, quiet=as_json)
-            # Weights are read when first needed, which is no part of encoding this query.
-            opened.encode_queries([query])
-        answer(opened, result, k, group_by=group_by, **parameters)
+        _load(opened, result, quiet=as_json)
+        answer(opened, result, k, **parameters)
         n_documents = opened.count()
     if as_json:
         print_json(to_json(result))
         return
     show(result, len_shown=None if full else SHOWN_CHARACTERS)
     _show_times(result, n_documents)
+
+
+def _load(index: Index, result: Answer, *, quiet: bool) -> None:
+    """Load the encoder with its weights, which is no part of encoding this query."""
+    with result.clock("load"), err.status("Loading the encoder…"):
+        announce(index.encoder, quiet=quiet)
+        index.encode_queries([result.query])
 
 
 def answer(index: Index, result: Answer, k: int, **parameters: Any) -> None:
@@ -197,7 +196,7 @@ def _show_times(result: Answer, n_documents: int) -> None:
 
 
 def explain(
-    query: Annotated[str, typer.Argument(help="Your question.", show_default=False)],
+    query: Question,
     id: Annotated[str, typer.Argument(help="The document.", show_default=False)],
     index: IndexPath = DEFAULT_INDEX,
     every: Annotated[
@@ -214,22 +213,21 @@ def explain(
         with err.status("Loading the encoder…"):
             announce(opened.encoder, quiet=as_json)
         explanation = opened.explain(query, id)
-    matches = [
-        {
-            "query": {
-                "token": match.query_token.text,
-                "start": match.query_token.start,
-                "end": match.query_token.end,
-            },
-            "passage": {"token": match.passage_token.text, "start": match.start, "end": match.end},
-            "contribution": match.contribution,
-        }
-        for match in explanation.matches
-    ]
+    matches = [_match(match) for match in explanation.matches]
     if as_json:
         print_json({"query": query, "id": id, "score": explanation.total, "matches": matches})
         return
     _show_matches(matches, explanation.total, every)
+
+
+def _match(match: Match) -> dict[str, Any]:
+    """A match as JSON values."""
+    asked, met = match.query_token, match.passage_token
+    return {
+        "query": {"token": asked.text, "start": asked.start, "end": asked.end},
+        "passage": {"token": met.text, "start": match.start, "end": match.end},
+        "contribution": match.contribution,
+    }
 
 
 def _show_matches(matches: list[dict[str, Any]], total: float, every: bool) -> None:

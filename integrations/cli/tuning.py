@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from .options import DEFAULT_INDEX, EncoderName, IndexPath, Json, Threads
+from .options import DEFAULT_INDEX, EncoderName, IndexFolder, IndexPath, Json, Threads
 from .output import announce, err, note, out, print_json, warn
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def tune(
-    path: Annotated[
-        Path | None, typer.Argument(help="Folder of the index.", show_default=False)
-    ] = None,
+    path: IndexFolder = None,
     index: IndexPath = DEFAULT_INDEX,
     queries: Annotated[
         Path | None,
