@@ -8,7 +8,8 @@
     │   │   └── DimensionMismatchError      vectors of another dim than the index holds
     │   ├── InvalidQueryError               an empty or unusable query
     │   ├── InvalidParameterError           unknown, or outside its range
-    │   └── InvalidFilterError              a metadata filter that is not understood
+    │   ├── InvalidFilterError              a metadata filter that is not understood
+    │   └── InvalidSubmissionError          a file in the inbox that is no submission
     ├── EncoderError
     │   ├── EncoderMismatchError            the index was made with another encoder
     │   └── CheckpointError                 a model folder that cannot be read
@@ -20,6 +21,7 @@
     ├── StorageError (OSError)              the disk refused
     │   ├── CommitUncertainError            the outcome of a commit is not known
     │   ├── CommitConflictError             other writers kept winning
+    │   ├── QueueFullError                  too many documents wait in the inbox
     │   └── WriterClosedError               a writer that failed an fsync, or was closed
     └── SnapshotClosedError                 a snapshot used after close, or collected
 
@@ -66,6 +68,10 @@ class InvalidFilterError(InvalidInputError):
     """A metadata filter holds an unknown operator or an unusable operand."""
 
 
+class InvalidSubmissionError(InvalidInputError):
+    """A file in the inbox is damaged, or was not written by Weft's client."""
+
+
 class EncoderError(WeftError):
     """The root of errors about encoders."""
 
@@ -108,6 +114,10 @@ class CommitUncertainError(StorageError):
 
 class CommitConflictError(StorageError):
     """A commit lost against other writers too many times; nothing of it was applied."""
+
+
+class QueueFullError(StorageError):
+    """As many documents wait in the inbox as are allowed; nothing was submitted."""
 
 
 class WriterClosedError(StorageError):

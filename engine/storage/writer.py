@@ -320,6 +320,11 @@ class Writer(Closing):
             logger.warning("Old generations could not be collected: %s", error)
             return None
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be written any more: it was closed, or an fsync failed."""
+        return self._closed is not None
+
     def _require_open(self) -> None:
         if self._closed is not None:
             raise WriterClosedError(

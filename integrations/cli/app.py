@@ -9,7 +9,18 @@ import typer
 from typer.core import TyperGroup
 
 from ...engine.errors import CorruptIndexError, WeftError
-from . import checking, demo, evaluating, ingest, maintaining, manage, searching, tuning
+from . import (
+    checking,
+    demo,
+    evaluating,
+    ingest,
+    maintaining,
+    manage,
+    queueing,
+    searching,
+    status,
+    tuning,
+)
 from .output import fail, note
 
 
@@ -65,5 +76,17 @@ def _global_options(
         logging.getLogger().addHandler(logging.NullHandler())
 
 
-for module in (ingest, searching, manage, maintaining, checking, tuning, evaluating, demo):
+COMMANDS = (
+    ingest,
+    searching,
+    manage,
+    maintaining,
+    queueing,
+    status,
+    checking,
+    tuning,
+    evaluating,
+    demo,
+)
+for module in COMMANDS:
     module.register(app)

@@ -121,7 +121,7 @@ def index_files(
     from .sources import FileSource
 
     started = time.perf_counter()
-    options = _options(id_field, text_field, title_field, number_field)
+    options = file_options(id_field, text_field, title_field, number_field)
     source = FileSource(paths, root, format, strict, options)
     documents = source.documents()
     with _open_or_create(index, encoder, bits, threads) as opened:
@@ -172,7 +172,7 @@ def add_files(
             summary = _add_text(opened, text, id, metadata)
         _report(summary, started, as_json)
         return
-    options = _options(id_field, text_field, title_field, number_field)
+    options = file_options(id_field, text_field, title_field, number_field)
     source = FileSource(paths or [], root, format, strict, options)
     with Index.open(index, encoder=encoder, threads=threads) as opened:
         documents = source.documents()
@@ -181,12 +181,13 @@ def add_files(
     _report(summary, started, as_json)
 
 
-def _options(
+def file_options(
     id_field: str | None,
     text_fields: list[str] | None,
     title_field: str,
     number_fields: list[str] | None,
 ) -> FileOptions:
+    """Which fields of records mean what, as the command line names them."""
     from ..files import FileOptions
 
     return FileOptions(id_field, tuple(text_fields or ()), title_field, tuple(number_fields or ()))

@@ -76,3 +76,13 @@ Threads = Annotated[
     int,
     typer.Option("--threads", "-t", min=0, max=256, help="Threads to use; 0 is all cores."),
 ]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        "-b",
+        envvar="WEFT_BROKER",
+        help="Redis of the workers, such as redis://localhost:6379/0.",
+        show_default=False,
+    ),
+]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import weft.workers
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("kernels", "engine", "workers", "integrations")
 ALLOWED = {
@@ -13,8 +15,10 @@ ALLOWED = {
     "workers": {"workers", "engine", "kernels"},
     "integrations": {"integrations", "engine", "kernels"},
 }
-# The command line and the HTTP service submit through the workers' public client.
+# The command line and the HTTP service submit to the workers, and start and watch them, through
+# the public names of `weft.workers` alone.
 SUBMITTERS = ("integrations/cli", "integrations/http")
+PUBLIC = {"weft.workers"} | {f"weft.workers.{name}" for name in weft.workers.__all__}
 FRAMEWORKS = {"langchain_core", "llama_index", "celery", "redis", "fastapi", "typer", "rich"}
 
 
@@ -49,7 +53,7 @@ def test_arrows(path):
     allowed = set(ALLOWED[relative.split("/")[0]])
     for room, name in rooms_entered(path):
         if room == "workers" and relative.startswith(SUBMITTERS):
-            assert name.startswith("weft.workers.client"), f"{relative} imports {name}"
+            assert name in PUBLIC, f"{relative} imports {name}"
             continue
         assert room in allowed, f"{relative} imports {name}"
 

@@ -1,0 +1,145 @@
+"""A look at an index's queue from outside: what waits, what was done lately, how long it took."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..engine.storage.directory import LocalDirectory
+from ..engine.storage.drift import DRIFT_BOUND, drift
+from ..engine.storage.layout import INBOX
+from ..engine.storage.manifest import Manifest
+from ..engine.storage.sequences import Applied
+from .inbox import Entry, Inbox
+from .leases import SUFFIX, is_alive
+from .watch import ManifestWatch
+
+WINDOW_SECONDS: Final = 60.0
+"""What "lately" means."""
+
+MAX_LAGS: Final = 1000
+"""Lags that are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of a queue and its index.
+
+    Args:
+        generation: the newest one.
+        n_documents: in the index's segments; deleted ones count until they are compacted away.
+        n_segments: of the index.
+        n_waiting: submissions in the inbox, but for those that were set aside.
+        n_operations: documents and deletions in them.
+        n_encoding: submissions in the hands of a living worker.
+        n_dead: submissions set aside.
+        n_workers: processes whose leases are renewed.
+        oldest_seconds: age of the oldest submission that waits; None if none does.
+        documents_per_second: committed lately; None before there is anything to go by.
+        lag_seconds: median of lately, from submit to searchable; None likewise.
+        drift: how much farther from their centroids the newest segment's embeddings are than
+            those that the codec was trained on, as a share of what calls for a remedy; None
+            without a codec.
+    """
+
+    generation: int
+    n_documents: int
+    n_segments: int
+    n_waiting: int
+    n_operations: int
+    n_encoding: int
+    n_dead: int
+    n_workers: int
+    oldest_seconds: float | None
+    documents_per_second: float | None
+    lag_seconds: float | None
+    drift: float | None
+
+
+class Watcher:
+    """Looks at an index's queue; a later look knows what has happened since the first.
+
+    Args:
+        index: folder of the index.
+
+    Raises:
+        IndexNotFoundError, CorruptIndexError: there is no index, or it cannot be read.
+    """
+
+    def __init__(self, index: str | Path) -> None:
+        self._directory = LocalDirectory(index)
+        self._watch = ManifestWatch(self._directory)
+        self._inbox = Inbox(self._directory)
+        self._submitted: dict[int, tuple[float, int]] = {}
+        self._done: deque[tuple[float, int]] = deque()
+        self._lags: deque[float] = deque(maxlen=MAX_LAGS)
+        self._first_seconds = time.monotonic()
+        self._watch.newest()
+
+    def look(self) -> Overview:
+        """The state now.
+
+        Raises:
+            CorruptIndexError, StorageError: it cannot be read.
+        """
+        manifest = self._watch.newest()
+        entries = self._inbox.entries(Applied.of(manifest))
+        waiting = [entry for entry in entries if not entry.dead]
+        n_operations = self._inbox.n_operations(entries)
+        self._note(manifest, waiting)
+        oldest = min((seconds for seconds, _ in self._submitted.values()), default=None)
+        return Overview(
+            generation=manifest.generation,
+            n_documents=sum(ref.n_documents for ref in manifest.segments),
+            n_segments=len(manifest.segments),
+            n_waiting=len(waiting),
+            n_operations=n_operations,
+            n_encoding=self._n_encoding(waiting),
+            n_dead=len(entries) - len(waiting),
+            n_workers=len(self._living()),
+            oldest_seconds=None if oldest is None else max(0.0, time.time() - oldest),
+            documents_per_second=self._rate(),
+            lag_seconds=sorted(self._lags)[len(self._lags) // 2] if self._lags else None,
+            drift=_drift(manifest),
+        )
+
+    def _note(self, manifest: Manifest, waiting: list[Entry]) -> None:
+        """Remember what waits, and take what waits no more for done."""
+        applied = Applied.of(manifest)
+        for entry in waiting:
+            header = self._inbox.header(entry.sequence)
+            if header is not None:
+                known = header.submitted_seconds, header.n_operations
+                self._submitted.setdefault(entry.sequence, known)
+        now = time.time()
+        for sequence in [s for s in self._submitted if s in applied]:
+            submitted_seconds, n_operations = self._submitted.pop(sequence)
+            self._lags.append(max(0.0, now - submitted_seconds))
+            self._done.append((time.monotonic(), n_operations))
+        while self._done and self._done[0][0] < time.monotonic() - WINDOW_SECONDS:
+            self._done.popleft()
+
+    def _rate(self) -> float | None:
+        elapsed = min(WINDOW_SECONDS, time.monotonic() - self._first_seconds)
+        if elapsed < 1 or not self._done:
+            return None
+        return sum(n for _, n in self._done) / elapsed
+
+    def _n_encoding(self, waiting: list[Entry]) -> int:
+        living = self._living()
+        tried = [entry for entry in waiting if entry.tries]
+        return sum(self._inbox.owner(e.sequence, e.tries) in living for e in tried)
+
+    def _living(self) -> set[str]:
+        names = self._directory.list(INBOX)
+        owners = [n.removesuffix(SUFFIX) for n in names if n.startswith("worker.")]
+        return {owner for owner in owners if is_alive(self._directory, owner)}
+
+
+def _drift(manifest: Manifest) -> float | None:
+    coded = [ref for ref in manifest.segments if ref.centroid_cosine is not None]
+    codec = manifest.codec_of(coded[-1]) if coded else None
+    return None if codec is None else max(0.0, drift(codec, coded[-1]) / DRIFT_BOUND)

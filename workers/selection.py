@@ -1,0 +1,239 @@
+"""Which of the waiting changes a drain takes, and how it keeps others from taking the same."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from ..engine.errors import InvalidInputError, InvalidParameterError, StorageError
+from .context import IngestContext
+from .inbox import Entry
+from .leases import is_alive
+from .submissions import Submission, decode_submission
+
+logger = logging.getLogger(__name__)
+
+MAX_TRIES: Final = 3
+"""Attempts at a change, after which it is set aside."""
+
+MAX_DEAD: Final = 2000
+"""Changes set aside, from which on nothing is taken: so many are no accident, and what waits
+below others costs room in every manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much is encoded and committed together.
+
+    Args:
+        operations: documents and deletions; a larger submission comes alone.
+        characters: of text, likewise.
+        linger_seconds: how old the oldest change may grow while a batch is not full.
+
+    Raises:
+        InvalidParameterError: a limit out of range.
+    """
+
+    operations: int = 256
+    characters: int = 2**19
+    linger_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.operations < 1 or self.characters < 1 or not 0 <= self.linger_seconds <= 60:
+            raise InvalidParameterError(
+                f"{self} is out of range: operations and characters are at least 1, "
+                "linger_seconds is 0 to 60."
+            )
+
+
+@dataclass(slots=True)
+class Taken:
+    """A change in hand.
+
+    Args:
+        sequence: its name.
+        attempt: which one this is, from 1.
+        submission: its content; None where there is a problem.
+        problem: why nothing can be done with it.
+    """
+
+    sequence: int
+    attempt: int
+    submission: Submission
+    problem: str = ""
+
+    def again(self, context: IngestContext) -> bool:
+        """Note that the next attempt begins; False if somebody else has begun it."""
+        if not context.inbox.begin(self.sequence, self.attempt + 1, context.lease.owner):
+            return False
+        self.attempt += 1
+        return True
+
+    def done(self, context: IngestContext) -> None:
+        """Remove what goes with a change that was applied."""
+        context.inbox.forget(self.sequence, self.attempt)
+
+
+NOTHING: Final = Submission((), (), 0.0, "")
+
+
+class Selection:
+    """Takes changes for one run.
+
+    Args:
+        context: of the index.
+        limits: of what is taken at once.
+    """
+
+    def __init__(self, context: IngestContext, limits: BatchLimits) -> None:
+        self._context = context
+        self._inbox = context.inbox
+        self._limits = limits
+        self._owners: dict[tuple[int, int], str] = {}
+        self._alive: dict[str, bool] = {}
+
+    @contextmanager
+    def take(self, blamed: tuple[type[BaseException], ...] = ()) -> Iterator[list[Taken]]:
+        """Changes in hand until the end of the context, in their order.
+
+        Args:
+            blamed: errors after which the attempts count; after others they are undone, since
+                they say nothing about the changes.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        if not self._context.lease.take():
+            raise InvalidParameterError("Another process has this worker's name: choose another.")
+        taken: list[Taken] = []
+        try:
+            self._take_into(taken)
+            yield taken
+        except BaseException as error:
+            if not isinstance(error, blamed):
+                for change in taken:
+                    self._inbox.take_back(change.sequence, change.attempt)
+            raise
+        finally:
+            with self._context.lock:
+                self._context.in_hand.difference_update(change.sequence for change in taken)
+
+    def has_more(self) -> bool:
+        """Whether something waits that is in nobody's hands."""
+        self._alive.clear()
+        return any(self._is_free(entry) for entry in self._waiting())
+
+    def _waiting(self) -> list[Entry]:
+        entries = self._inbox.entries(self._context.applied())
+        n_dead = sum(entry.dead for entry in entries)
+        if n_dead >= MAX_DEAD:
+            logger.error(
+                "%d changes are set aside: nothing more is taken until they are retried or "
+                "dropped (weft dead-letters).",
+                n_dead,
+            )
+            return []
+        return [entry for entry in entries if not entry.dead]
+
+    def _take_into(self, taken: list[Taken]) -> None:
+        self._alive.clear()
+        entries = self._gathered()
+        n_operations = n_characters = 0
+        for entry in entries:
+            change = self._begin(entry)
+            if change is None:
+                continue
+            taken.append(change)
+            n_operations += change.submission.n_operations
+            n_characters += change.submission.n_characters
+            if n_operations >= self._limits.operations or n_characters >= self._limits.characters:
+                return
+
+    def _gathered(self) -> list[Entry]:
+        """What waits; while it is little and young, more may come."""
+        entries = self._waiting()
+        header = self._inbox.header(entries[0].sequence) if entries else None
+        if header is None or len(entries) >= self._limits.operations:
+            return entries
+        left_seconds = self._limits.linger_seconds - (time.time() - header.submitted_seconds)
+        # The submitter's clock may be another one.
+        left_seconds = min(left_seconds, self._limits.linger_seconds)
+        if left_seconds <= 0:
+            return entries
+        time.sleep(left_seconds)
+        return self._waiting()
+
+    def _begin(self, entry: Entry) -> Taken | None:
+        """Take a change in hand; None if it is in others', or has been applied."""
+        if not self._is_free(entry) or not self._reserve(entry.sequence):
+            return None
+        try:
+            change = self._read(entry)
+        except BaseException:
+            self._release(entry.sequence)
+            raise
+        if change is None:
+            self._release(entry.sequence)
+        return change
+
+    def _read(self, entry: Entry) -> Taken | None:
+        attempt = entry.tries + 1
+        if attempt > MAX_TRIES:
+            problem = f"the worker died {entry.tries} times while it was at it"
+            return Taken(entry.sequence, attempt, NOTHING, problem)
+        if not self._inbox.begin(entry.sequence, attempt, self._context.lease.owner):
+            return None
+        data = self._content(entry.sequence)
+        if not data:
+            self._inbox.take_back(entry.sequence, attempt)
+            return None
+        try:
+            return Taken(entry.sequence, attempt, decode_submission(data))
+        except InvalidInputError as error:
+            return Taken(entry.sequence, attempt, NOTHING, str(error))
+
+    def _content(self, sequence: int) -> bytes:
+        """Of a change; empty if there is none to be applied now."""
+        try:
+            return self._inbox.read(sequence)
+        except FileNotFoundError:
+            return b""
+        except StorageError as error:
+            # One file that cannot be read must not hold up the others.
+            logger.error("Change %d cannot be read: %s", sequence, error)
+            return b""
+
+    def _is_free(self, entry: Entry) -> bool:
+        if entry.sequence in self._context.in_hand:
+            return False
+        if not entry.tries:
+            return True
+        owner = self._owner(entry)
+        # What carries this process's name and is not in its hands was left by a failure.
+        return owner == self._context.lease.owner or not self._lives(owner)
+
+    def _owner(self, entry: Entry) -> str:
+        key = (entry.sequence, entry.tries)
+        if key not in self._owners:
+            self._owners[key] = self._inbox.owner(*key)
+        return self._owners[key]
+
+    def _lives(self, owner: str) -> bool:
+        if owner not in self._alive:
+            self._alive[owner] = is_alive(self._context.directory, owner)
+        return self._alive[owner]
+
+    def _reserve(self, sequence: int) -> bool:
+        with self._context.lock:
+            if sequence in self._context.in_hand:
+                return False
+            self._context.in_hand.add(sequence)
+            return True
+
+    def _release(self, sequence: int) -> None:
+        with self._context.lock:
+            self._context.in_hand.discard(sequence)
