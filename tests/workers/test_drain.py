@@ -39,11 +39,12 @@ def inbox(index):
 
 
 class Failing(WordEncoder):
-    """Fails on some texts; `events` says of which kind each failure is."""
+    """Fails on texts with the word "poison", some times."""
 
-    def __init__(self, error=ValueError("cannot be encoded"), times=10**9):
+    def __init__(self, error=None, times=10**9):
         super().__init__()
-        self.error, self.times, self.attempts = error, times, 0
+        self.error = error or ValueError("cannot be encoded")
+        self.times, self.attempts = times, 0
 
     def encode_passages(self, texts, *, languages=None, progress=False):
         if any("poison" in text for text in texts):
