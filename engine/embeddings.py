@@ -54,10 +54,11 @@ def check_passage_embeddings(array: object, what: str, dim: int) -> NDArray[Any]
             "Split it into several documents."
         )
     norms = np.sqrt(kernels.squared_lengths(_aligned(values)))
-    # Lengths tell of NaN and infinity as well.
-    bad = np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))
-    if bad.size:
+    good = np.abs(norms - 1.0) <= NORM_TOLERANCE
+    if not good.all():
+        # Lengths tell of NaN and infinity as well.
         _require_finite(values, f"{what}: embeddings")
+        bad = np.flatnonzero(~good)
         raise InvalidEmbeddingError(
             f"{what}: row {bad[0]} has length {norms[bad[0]]:.4g}; MaxSim is defined on rows of "
             "length 1. Divide each row by its L2 norm."
