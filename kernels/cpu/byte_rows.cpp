@@ -1,10 +1,8 @@
 #include "cpu/byte_rows.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
-#include "cpu/primitives.h"
 #include "cpu/thread_pool.h"
 
 namespace weft::cpu {
@@ -15,42 +13,36 @@ constexpr std::uint8_t kZero = 128;  // the unsigned byte of no step
 constexpr std::int64_t kRowsPerChunk = 1024;
 // Scores of keys stay within this and its negative.
 constexpr float kHighestScore = 1 << 20;
-
-// By their bits, which compilers compare many at a time.
-float largest_component(const float* row, std::int64_t dim) {
-  std::int32_t largest = 0;
-  for (std::int64_t d = 0; d < dim; ++d) {
-    const std::int32_t bits = std::bit_cast<std::int32_t>(row[d]) & 0x7FFFFFFF;
-    largest = bits > largest ? bits : largest;
-  }
-  return std::bit_cast<float>(largest);
-}
-
-// Adding this rounds a small number to a whole one, which then stands in the low bits.
-constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23
+constexpr float kRangeLevels = 255;
 
 }  // namespace
 
 Steps quantize(const float* row, std::int64_t dim, int levels, std::uint8_t offset,
                std::uint8_t* bytes) {
   std::fill_n(bytes + dim, row_bytes(dim) - dim, offset);
-  const float largest = largest_component(row, dim);
-  const float inverse = static_cast<float>(levels) / largest;
-  if (!std::isfinite(inverse)) {
-    std::fill_n(bytes, dim, offset);
-    return {};
+  const Steps steps = round_to_steps(row, dim, levels, [=](std::int64_t d, std::int32_t step) {
+    bytes[d] = static_cast<std::uint8_t>(step + offset);
+  });
+  if (steps.step == 0) std::fill_n(bytes, dim, offset);
+  return steps;
+}
+
+RowScale quantize_range(const float* values, std::int64_t n, std::uint8_t* bytes) {
+  const auto [low, high] = std::minmax_element(values, values + n);
+  // Each divided by itself: their difference may be beyond what a float holds.
+  const float step = *high / kRangeLevels - *low / kRangeLevels;
+  const RowScale scale{step > 0 ? step : 1.0F, *low};
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float place = (values[i] / scale.scale) - (scale.low / scale.scale);
+    bytes[i] = static_cast<std::uint8_t>(std::clamp(std::nearbyint(place), 0.0F, kRangeLevels));
   }
-  std::int32_t sum = 0;
-  std::int32_t square = 0;
-  for (std::int64_t d = 0; d < dim; ++d) {
-    const float place = row[d] * inverse + kRounder;
-    const std::int32_t steps =
-        std::bit_cast<std::int32_t>(place) - std::bit_cast<std::int32_t>(kRounder);
-    bytes[d] = static_cast<std::uint8_t>(steps + offset);
-    sum += steps;
-    square += steps * steps;
-  }
-  return {largest / static_cast<float>(levels), std::sqrt(static_cast<float>(square)), sum};
+  return scale;
+}
+
+float norm(const float* row, std::int64_t dim) {
+  double square = 0;
+  for (std::int64_t d = 0; d < dim; ++d) square += double{row[d]} * row[d];
+  return static_cast<float>(std::sqrt(square));
 }
 
 ByteRows::ByteRows(const Matrix<float>& rows, int levels, int threads)

@@ -1,25 +1,13 @@
 #include "cpu/coded/codec.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "cpu/byte_rows.h"
 
 namespace weft::cpu {
 namespace {
 
-constexpr float kLevels = 255;
 constexpr std::size_t kMostIdle = 64;
-
-// What byte 0 stands for and how much a step is; never zero or infinite.
-RowScale scale_of(const float* values, std::int64_t n) {
-  const auto [low, high] = std::minmax_element(values, values + n);
-  const float step = *high / kLevels - *low / kLevels;
-  return {step > 0 ? step : 1.0F, *low};
-}
-
-std::uint8_t byte_of(float value, const RowScale& scale) {
-  const float place = (value / scale.scale) - (scale.low / scale.scale);
-  return static_cast<std::uint8_t>(std::clamp(std::nearbyint(place), 0.0F, kLevels));
-}
 
 }  // namespace
 
@@ -28,7 +16,7 @@ CodedCodec::CodedCodec(const Matrix<float>& float_centroids, const Buckets& floa
       buckets(float_buckets),
       layout(float_centroids.columns, float_buckets.bits),
       row_scales(static_cast<std::size_t>(float_centroids.rows)),
-      bytes_(float_centroids.rows, padded(float_centroids.columns, 4)) {
+      bytes_(float_centroids.rows, cpu::row_bytes(float_centroids.columns)) {
   idle_.reserve(kMostIdle);  // here, since giving back must not throw
   std::fill_n(bytes_.data(), centroids.rows * row_bytes(), std::uint8_t{0});
   for (std::int64_t i = 0; i < centroids.rows; ++i) quantize_row(i);
@@ -36,23 +24,14 @@ CodedCodec::CodedCodec(const Matrix<float>& float_centroids, const Buckets& floa
       static_cast<float>((buckets.inverse_norm_high - buckets.inverse_norm_low) / 255.0),
       static_cast<float>(buckets.inverse_norm_low)};
   const auto n_weights = static_cast<std::int64_t>(buckets.weights.size());
-  weight_scale = scale_of(buckets.weights.data(), n_weights);
-  for (std::size_t b = 0; b < buckets.weights.size(); ++b) {
-    weights[b] = byte_of(buckets.weights[b], weight_scale);
-  }
+  weight_scale = quantize_range(buckets.weights.data(), n_weights, weights.data());
 }
 
 void CodedCodec::quantize_row(std::int64_t i) {
   const float* values = centroids.row(i);
-  const RowScale scale = scale_of(values, dim());
-  std::uint8_t* target = bytes_.data() + i * row_bytes();
-  double square = 0;
-  for (std::int64_t d = 0; d < dim(); ++d) {
-    target[d] = byte_of(values[d], scale);
-    square += double{values[d]} * values[d];
-  }
-  row_scales[static_cast<std::size_t>(i)] = scale;
-  longest = std::max(longest, static_cast<float>(std::sqrt(square)));
+  row_scales[static_cast<std::size_t>(i)] =
+      quantize_range(values, dim(), bytes_.data() + i * row_bytes());
+  longest = std::max(longest, norm(values, dim()));
 }
 
 // Neither waits: a child of fork() may find the mutex locked for ever.

@@ -1,14 +1,11 @@
 // A query in bytes, and how sums of products of bytes become scores again.
 #pragma once
 
+#include "cpu/byte_rows.h"
 #include "cpu/coded/memory.h"
 #include "weft/arrays.h"
 
 namespace weft::cpu {
-
-inline constexpr std::int64_t kBytePanel = 32;  // columns of a panel of bytes
-
-inline std::int64_t padded(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
 
 // Query vector j is scales[j] times its bytes, and its components add up to sums[j]. Columns
 // beyond the query are zero. Views of a Memory.
