@@ -122,9 +122,12 @@ class Drain:
         together = [change for change in sound if change.attempt == 1]
         alone = [change for change in sound if change.attempt > 1]
         if together and not self._try(together):
-            # Nobody knows which one it was.
-            alone += [change for change in together if change.again(self._context)]
-        for change in sorted(alone, key=lambda change: change.sequence):
+            # Nobody knows which one it was. Each attempt is noted right before it, so that one
+            # that kills the process is not held against those that come after.
+            for change in together:
+                if change.again(self._context):
+                    self._try_alone(change)
+        for change in alone:
             self._try_alone(change)
 
     def _try_alone(self, change: Taken) -> None:

@@ -142,16 +142,25 @@ class Selection:
     def _take_into(self, taken: list[Taken]) -> None:
         self._alive.clear()
         entries = self._gathered()
-        n_operations = n_characters = 0
+        # What was tried before may have killed its process: were others beside it in hand the
+        # next time, they would be taken for the culprit just as well.
         for entry in entries:
-            change = self._begin(entry)
-            if change is None:
-                continue
-            taken.append(change)
-            n_operations += change.submission.n_operations
-            n_characters += change.submission.n_characters
-            if n_operations >= self._limits.operations or n_characters >= self._limits.characters:
+            if entry.tries and self._add(entry, taken):
                 return
+        for entry in entries:
+            if not entry.tries and self._add(entry, taken) and self._is_full(taken):
+                return
+
+    def _add(self, entry: Entry, taken: list[Taken]) -> bool:
+        change = self._begin(entry)
+        if change is not None:
+            taken.append(change)
+        return change is not None
+
+    def _is_full(self, taken: list[Taken]) -> bool:
+        n_operations = sum(change.submission.n_operations for change in taken)
+        n_characters = sum(change.submission.n_characters for change in taken)
+        return n_operations >= self._limits.operations or n_characters >= self._limits.characters
 
     def _gathered(self) -> list[Entry]:
         """What waits; while it is little and young, more may come."""
