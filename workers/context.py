@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..engine.closing import Closing
@@ -19,7 +20,7 @@ from ..engine.storage.reader import Reader
 from ..engine.storage.sequences import Applied
 from ..engine.storage.writer import Writer
 from .inbox import Inbox
-from .leases import Lease
+from .leases import LEASE_SECONDS, Lease
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +32,24 @@ class IngestContext(Closing):
         path: of the index.
         encoder: where the index's encoder is now, if it is not where it was.
         threads: for compression; 0 is all cores.
+        lease_seconds: after which this process counts as dead when it is silent.
 
     Raises:
         IndexNotFoundError, CorruptIndexError, UnsupportedFormatError: as `Index.open`.
     """
 
     def __init__(
-        self, path: str | Path, *, encoder: EncoderLike | None = None, threads: int = 0
+        self,
+        path: str | Path,
+        *,
+        encoder: EncoderLike | None = None,
+        threads: int = 0,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self.reader = Reader(path)
         self.directory = self.reader.directory
         self.inbox = Inbox(self.directory)
-        self.lease = Lease(self.directory)
+        self.lease = Lease(self.directory, seconds=lease_seconds)
         self.in_hand: set[int] = set()
         self.lock = threading.Lock()
         self._threads = threads
@@ -102,11 +109,18 @@ class Contexts:
     Args:
         encoder: for all of them; see `IngestContext`.
         threads: for compression; 0 is all cores.
+        lease_seconds: see `IngestContext`.
     """
 
-    def __init__(self, encoder: EncoderLike | None = None, threads: int = 0) -> None:
-        self._encoder = encoder
-        self._threads = threads
+    def __init__(
+        self,
+        encoder: EncoderLike | None = None,
+        threads: int = 0,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._open_one = partial(
+            IngestContext, encoder=encoder, threads=threads, lease_seconds=lease_seconds
+        )
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._open: dict[Path, IngestContext] = {}
@@ -122,7 +136,7 @@ class Contexts:
                 # Files and threads of the parent are not ours to use, nor to close.
                 self._process, self._open = os.getpid(), {}
             if path not in self._open:
-                self._open[path] = IngestContext(path, encoder=self._encoder, threads=self._threads)
+                self._open[path] = self._open_one(path)
             return self._open[path]
 
     def close(self) -> None:

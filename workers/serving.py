@@ -50,6 +50,8 @@ def serve(
         IndexNotFoundError, CorruptIndexError: one of the indexes cannot be read.
     """
     _check(kinds, pool, concurrency)
+    # Several processes share the cores: threads that wait must not spin.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if metrics_port is not None:
         _prepare_metrics()
     app = make_app(settings, encoder=encoder)

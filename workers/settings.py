@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..engine.errors import InvalidParameterError
 from ..engine.storage.directory import LocalDirectory
+from .leases import LEASE_SECONDS
 from .selection import BatchLimits
 from .watch import ManifestWatch
 
@@ -37,6 +38,7 @@ class WorkerSettings:
         maintenance_seconds: how often it is looked up whether maintenance is due; 0 is never.
         encoder: checkpoint folder or hub name, if the indexes' encoder is not where it was.
         threads: for compression; 0 is all cores.
+        encoder_threads: PyTorch's in each working process; 0 leaves them as they are.
 
     Raises:
         InvalidParameterError: no index, or a value out of range.
@@ -51,6 +53,7 @@ class WorkerSettings:
     maintenance_seconds: float = 15.0
     encoder: str | None = None
     threads: int = 0
+    encoder_threads: int = 0
 
     def __post_init__(self) -> None:
         if not self.indexes:
@@ -60,6 +63,7 @@ class WorkerSettings:
             ("time_limit_seconds", 1),
             ("sweep_seconds", 0.1),
             ("maintenance_seconds", 0),
+            ("lease_seconds", 1),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value < least:

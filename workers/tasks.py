@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -58,7 +59,9 @@ class Work:
         self._settings = settings
         self._paths = paths
         self._contexts = Contexts(
-            settings.encoder if encoder is None else encoder, settings.threads
+            settings.encoder if encoder is None else encoder,
+            settings.threads,
+            settings.lease_seconds,
         )
         self._observer: Observer | None = None
 
@@ -95,13 +98,20 @@ class Work:
         if self._observer is None:
             self._observer = make_observer()
         # Loaded before anything is taken in hand: no document is to blame if it cannot be.
-        _ = context.encoder
+        self._load(context)
         drain = Drain(context, self._settings.limits, self._observer, (SoftTimeLimitExceeded,))
         try:
             return drain.run(self._settings.drain_seconds)
         except StorageError as error:
             context.renounce(error)
             raise
+
+    def _load(self, context: IngestContext) -> None:
+        _ = context.encoder
+        torch = sys.modules.get("torch")
+        wanted = self._settings.encoder_threads
+        if torch is not None and wanted and torch.get_num_threads() != wanted:
+            torch.set_num_threads(wanted)
 
     def sweep(self, index_uuid: object) -> None:
         """Ask for drains of what waits in nobody's hands, whether or not Redis knows of it.
@@ -128,7 +138,7 @@ class Work:
             CorruptIndexError, StorageError: as `weft.Index.maintain`.
         """
         context = self.context(index_uuid)
-        lease = Lease(context.directory, MAINTAINER)
+        lease = Lease(context.directory, MAINTAINER, self._settings.lease_seconds)
         if is_alive(context.directory, MAINTAINER) or not lease.take():
             return
         encode = context.encode if context.has_encoder else None

@@ -73,6 +73,10 @@ def worker(
     ] = 15.0,
     encoder: EncoderName = None,
     threads: Threads = 0,
+    encoder_threads: Annotated[
+        int,
+        typer.Option(min=0, max=256, help="PyTorch's threads in each process; 0 is its default."),
+    ] = 0,
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -95,6 +99,7 @@ def worker(
         maintenance_seconds=maintenance_seconds,
         encoder=encoder,
         threads=threads,
+        encoder_threads=encoder_threads,
     )
     serve(
         settings,
