@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from ..engine.errors import InvalidSubmissionError
+from ..engine.errors import InvalidSubmissionError, StorageError
 from ..engine.storage.claims import take_sequence
 from ..engine.storage.directory import Directory
 from ..engine.storage.files import discard_file, remove_file
@@ -28,6 +28,9 @@ from .submissions import HEADER_BYTES, MAX_SUBMISSION_BYTES, Header, decode_head
 
 MAX_ATTEMPT: Final = 9
 """The highest number that an attempt can have."""
+
+BEGINNING_SECONDS: Final = 5.0
+"""Between the making of an attempt's file and its content, at the longest."""
 
 MAX_REASON_CHARACTERS: Final = 2000
 """Length of a reason for which a document was set aside."""
@@ -171,12 +174,20 @@ class Inbox:
 
         Returns:
             False if somebody else has begun it.
+
+        Raises:
+            StorageError: the disk refused; nothing was noted.
         """
+        name = _attempt_name(sequence, attempt)
         try:
-            with self.directory.create(_attempt_name(sequence, attempt), durable=False) as file:
+            with self.directory.create(name, durable=False) as file:
                 file.write_at(0, owner.encode())
         except FileExistsError:
             return False
+        except StorageError:
+            # An attempt that did not take place would be held against the change.
+            discard_file(self.directory, name)
+            raise
         return True
 
     def owner(self, sequence: int, attempt: int) -> str:
@@ -186,6 +197,14 @@ class Inbox:
         except FileNotFoundError:
             return ""
         return data.decode("ascii", "replace")
+
+    def is_beginning(self, sequence: int, attempt: int) -> bool:
+        """Whether an attempt that names no owner was made so lately that it may yet name one."""
+        try:
+            status = self.directory.status(_attempt_name(sequence, attempt))
+        except FileNotFoundError:
+            return False
+        return self.directory.clock_seconds() - status.changed_seconds < BEGINNING_SECONDS
 
     def take_back(self, sequence: int, attempt: int) -> None:
         """Make an attempt undone, which failed for no fault of the change."""

@@ -222,12 +222,14 @@ class Selection:
         if not entry.tries:
             return True
         owner = self._owner(entry)
+        if not owner:
+            return not self._inbox.is_beginning(entry.sequence, entry.tries)
         # What carries this process's name and is not in its hands was left by a failure.
         return owner == self._context.lease.owner or not self._lives(owner)
 
     def _owner(self, entry: Entry) -> str:
         key = (entry.sequence, entry.tries)
-        if key not in self._owners:
+        if not self._owners.get(key):
             self._owners[key] = self._inbox.owner(*key)
         return self._owners[key]
 

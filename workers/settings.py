@@ -39,6 +39,8 @@ class WorkerSettings:
         encoder: checkpoint folder or hub name, if the indexes' encoder is not where it was.
         threads: for compression; 0 is all cores.
         encoder_threads: PyTorch's in each working process; 0 leaves them as they are.
+        lease_seconds: silence after which a process counts as dead and others do its work; a
+            process that merely was asleep does no harm afterwards.
 
     Raises:
         InvalidParameterError: no index, or a value out of range.
@@ -54,6 +56,7 @@ class WorkerSettings:
     encoder: str | None = None
     threads: int = 0
     encoder_threads: int = 0
+    lease_seconds: float = LEASE_SECONDS
 
     def __post_init__(self) -> None:
         if not self.indexes:

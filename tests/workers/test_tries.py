@@ -1,9 +1,15 @@
 """Attempts: who is blamed for what, whatever kills or interrupts the workers."""
 
+import os
+import time
+from contextlib import contextmanager
+
 import pytest
 from word_encoder import WordEncoder
 
 from weft import Document
+from weft.engine.errors import StorageError
+from weft.engine.storage.directory import LocalDirectory
 from weft.engine.storage.layout import INBOX
 from weft.workers import BatchLimits, dead_letters
 from weft.workers.context import IngestContext
@@ -71,3 +77,41 @@ def test_two_culprits(index, client):
     assert [letter.sequence for letter in dead_letters(index.path)] == [1, 6]
     assert len(list(index.ids())) == 6
 
+
+class FullFile:
+    def write_at(self, offset, data):
+        raise StorageError(28, "no space left on device")
+
+
+def test_a_full_disk_is_held_against_nobody(index, client, context, monkeypatch):
+    """Empty files can be made on a full disk; what goes into them cannot."""
+    create = LocalDirectory.create
+
+    @contextmanager
+    def full(self, name, *, durable=True):
+        with create(self, name, durable=durable) as file:
+            yield FullFile() if ".try" in name else file
+
+    for n in range(3):
+        client.submit([Document(f"d{n}", "sound")])
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalDirectory, "create", full)
+        for _ in range(5):
+            with pytest.raises(StorageError):
+                Drain(context, LIMITS, Observer()).run(60)
+    assert [path.name for path in (index.path / INBOX).glob("*.try*")] == []
+    report = Drain(context, LIMITS, Observer()).run(60)
+    assert (report.n_changes, report.n_dead) == (3, 0)
+
+
+def test_an_attempt_of_which_nobody_knows_whose_it_is(index, client, context):
+    """Its file is there before its content is; soon after it is somebody's, later nobody's."""
+    client.submit([Document("a", "sound")])
+    attempt = index.path / INBOX / f"{1:016d}.try1"
+    attempt.touch()
+    assert Drain(context, LIMITS, Observer()).run(60).n_changes == 0
+    then = time.time() - 60
+    os.utime(attempt, (then, then))
+    clock = type(context.directory).clock_seconds
+    context.directory.clock_seconds = lambda: clock(context.directory) + 60
+    assert Drain(context, LIMITS, Observer()).run(60).n_changes == 1
