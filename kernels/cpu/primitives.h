@@ -107,6 +107,9 @@ struct Primitives {
                                 std::int64_t n_rows, std::int64_t columns,
                                 const std::uint8_t* limits, std::uint64_t* out);
 
+  // sums[i] += gains[i], and gains[i] = 0.
+  void (*add_gains)(std::uint8_t* gains, std::int64_t n, std::uint16_t* sums);
+
   // Appends ~words[i] << 32 | first + i for words above a limit, of those whose byte in `allowed`
   // is not zero (nullptr: of all); returns how many.
   std::int64_t (*collect_words)(const std::uint32_t* words, std::int64_t n, std::uint32_t limit,

@@ -180,6 +180,7 @@ const Primitives kBaseline = {
     .best_keys = best_keys,
     .scores_to_bytes = scores_to_bytes,
     .collect_bytes = collect_bytes,
+    .add_gains = add_gains,
     .collect_words = collect_words,
     .interact_bytes = interact_bytes,
     .look_up_bytes = look_up_bytes,

@@ -11,8 +11,12 @@
 namespace weft::cpu {
 namespace {
 
-constexpr std::uint32_t kStampBits = 10;
-constexpr std::uint32_t kStamp = (1U << kStampBits) - 1;
+constexpr std::int64_t kMostGain = 255;
+constexpr std::int64_t kColumnsPerSum = 256;  // gains of so many query vectors fit 16 bits
+constexpr std::int64_t kBlock = 16384;        // passages at a time: their gains and sums stay in L1
+constexpr std::int64_t kLargestBlock = 131072;
+constexpr std::int64_t kBlocks = 16;  // rather larger blocks than more, while L2 holds them
+constexpr std::int64_t kFewPostings = 100'000;  // not worth waking a second thread
 
 struct List {
   std::int64_t begin = 0;
@@ -22,8 +26,8 @@ struct List {
 constexpr std::int64_t kAhead = 8;          // lists that are asked for in advance
 constexpr std::int64_t kMostAhead = 1024;  // bytes of each: the processor goes on by itself
 
-void prefetch_list(const std::uint32_t* pids, const List& list) {
-  prefetch(pids + list.begin, std::min((list.end - list.begin) * 4, kMostAhead));
+void prefetch_list(const Postings& list) {
+  prefetch(list.next, std::min((list.end - list.next) * 4, kMostAhead));
 }
 
 // The list of a centroid; empty where it has none.
@@ -45,68 +49,143 @@ Status find_list(const InvertedLists& lists, std::uint32_t centroid, List* list)
                                ") of " + std::to_string(n_pids) + " pids");
 }
 
-// Adds a gain to the passages of a list that this query vector has not added to yet. The word
-// behind the last passage takes pids that are out of range.
-void add_list(const std::uint32_t* pids, std::int64_t n, std::uint32_t n_passages,
-              std::uint32_t gain, std::uint32_t stamp, std::uint32_t* words) {
-  const std::uint32_t step = gain << kStampBits;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint32_t pid = std::min(pids[i], n_passages);
-    const std::uint32_t word = words[pid];
-    const std::uint32_t raised = ((word & ~kStamp) + step) | stamp;
-    words[pid] = (word & kStamp) == stamp ? word : raised;
-  }
-}
-
-Status accumulate_column(Search& search, std::int64_t number, std::int64_t j, const Probes& probes,
-                         std::uint32_t* words) {
+// The lists that column j probes, worst first, those that may be read.
+Status list_column(Search& search, std::int64_t number, std::int64_t j, const Probes& probes,
+                   Postings** next) {
   const CodedSegment& segment = *search.segments[static_cast<std::size_t>(number)].segment;
-  const auto column = static_cast<std::size_t>(j);
-  const Probe* const begin = search.memory.probes.data() + probes.begins[column];
-  const Probe* const end = search.memory.probes.data() + probes.begins[column + 1];
+  const Probe* const begin = search.memory.probes.data() + probes.begins[j];
+  const Probe* const end = search.memory.probes.data() + probes.begins[j + 1];
   const bool full = end - begin >= search.limits.nprobe;
-  const std::uint32_t worst = full ? Probes::byte(end[-1]) : 0;
-  const std::uint32_t* pids = segment.lists.pids.data();
-  std::vector<List> lists(static_cast<std::size_t>(end - begin + kAhead));
-  for (std::int64_t i = 0; i < end - begin; ++i) {
-    List* list = &lists[static_cast<std::size_t>(i)];
-    Status status = find_list(segment.lists, Probes::centroid(begin[i]), list);
+  const std::uint32_t worst = full && begin < end ? Probes::byte(end[-1]) : 0;
+  const std::uint32_t* const pids = segment.lists.pids.data();
+  const std::int64_t start = segment.blocks.ivf_pids;
+  for (const Probe* probe = end; probe-- > begin;) {
+    List list;
+    Status status = find_list(segment.lists, Probes::centroid(*probe), &list);
     if (!status.ok()) return status;
-    if (i < kAhead) prefetch_list(pids, *list);
-  }
-  for (const Probe* probe = begin; probe < end; ++probe) {
-    const List list = lists[static_cast<std::size_t>(probe - begin)];
-    prefetch_list(pids, lists[static_cast<std::size_t>(probe - begin + kAhead)]);
-    const std::int64_t start = segment.blocks.ivf_pids;
     if (list.begin == list.end ||
         !search.may_read(number, start + list.begin * 4, start + list.end * 4)) {
       continue;
     }
-    add_list(pids + list.begin, list.end - list.begin,
-             static_cast<std::uint32_t>(segment.n_passages()),
-             Probes::byte(*probe) - worst + 1U, static_cast<std::uint32_t>(j + 1), words);
+    const std::int64_t gain = Probes::byte(*probe) - worst + 1;
+    *(*next)++ = {pids + list.begin, pids + list.end,
+                  static_cast<std::uint32_t>(std::min(gain, kMostGain))};
   }
   return {};
 }
 
+// Fills memory.postings, a column after the other; how many pids they hold.
+Status list_postings(Search& search, std::int64_t number, const Probes& probes,
+                     std::int64_t* n_pids) {
+  const std::int64_t columns = search.bytes.n_vectors;
+  Postings* const lists = search.memory.postings.resize(probes.begins[columns]);
+  std::int64_t* const ends = search.memory.posting_ends.resize(columns);
+  Postings* next = lists;
+  for (std::int64_t j = 0; j < columns; ++j) {
+    Status status = list_column(search, number, j, probes, &next);
+    if (!status.ok()) return status;
+    ends[j] = next - lists;
+  }
+  for (const Postings* list = lists; list < next; ++list) *n_pids += list->end - list->next;
+  return {};
+}
+
+// Gives a gain to the passages of a list within a block; a better one takes the place of what a
+// passage had from the list before.
+inline void visit_list(Postings& list, std::uint32_t first, std::uint32_t n, std::uint8_t* gains) {
+  const std::uint32_t* next = list.next;
+  const std::uint32_t* const end = list.end;
+  const auto gain = static_cast<std::uint8_t>(list.gain);
+  for (; next < end; ++next) {
+    const std::uint32_t place = *next - first;  // beyond n as well where a pid is before the block
+    if (place >= n) break;
+    gains[place] = gain;
+  }
+  list.next = next;
+}
+
+void add_sums(std::uint16_t* sums, std::int64_t n, std::uint32_t* words) {
+  for (std::int64_t i = 0; i < n; ++i) words[i] += sums[i];
+  std::fill_n(sums, n, std::uint16_t{0});
+}
+
+// Adds up what each query vector's lists give to the passages [first, first + n).
+void accumulate_block(const Search& search, std::int64_t first, std::int64_t n,
+                      WorkerMemory& worker, std::uint32_t* words) {
+  const std::int64_t* const ends = search.memory.posting_ends.data();
+  const std::int64_t columns = search.bytes.n_vectors;
+  Postings* const lists = worker.postings.data();
+  Postings* const last = lists + ends[columns - 1];
+  Postings* list = lists;
+  for (std::int64_t j = 0; j < columns; ++j) {
+    for (Postings* const end = lists + ends[j]; list < end; ++list) {
+      if (list + kAhead < last) prefetch_list(list[kAhead]);
+      visit_list(*list, static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(n),
+                 worker.gains.data());
+    }
+    search.primitives.add_gains(worker.gains.data(), n, worker.sums.data());
+    const bool full = (j + 1) % kColumnsPerSum == 0;
+    if (full || j + 1 == columns) add_sums(worker.sums.data(), n, words);
+  }
+}
+
+// The same for the passages [begin, end), a block after the other.
+Status accumulate_range(const Search& search, std::int64_t number, std::int64_t begin,
+                        std::int64_t end, std::int64_t block, WorkerMemory& worker) {
+  const std::int64_t n_lists = search.memory.posting_ends[search.bytes.n_vectors - 1];
+  Postings* const lists = worker.postings.resize(n_lists);
+  std::copy_n(search.memory.postings.data(), n_lists, lists);
+  if (begin > 0) {
+    const auto first = static_cast<std::uint32_t>(begin);
+    for (Postings* list = lists; list < lists + n_lists; ++list) {
+      list->next = std::lower_bound(list->next, list->end, first);
+    }
+  }
+  std::fill_n(worker.gains.resize(block), block, std::uint8_t{0});
+  std::fill_n(worker.sums.resize(block), block, std::uint16_t{0});
+  std::uint32_t* const words =
+      const_cast<std::uint32_t*>(search.memory.words.data()) +
+      search.places[static_cast<std::size_t>(number)];
+  for (std::int64_t first = begin; first < end; first += block) {
+    accumulate_block(search, first, std::min(block, end - first), worker, words + first);
+  }
+  const std::int64_t n = search.places[static_cast<std::size_t>(number) + 1] -
+                         search.places[static_cast<std::size_t>(number)];
+  const auto is_left = [](const Postings& list) { return list.next < list.end; };
+  if (end < n || std::none_of(lists, lists + n_lists, is_left)) return {};
+  return Status::invalid_value("ivf_pids: one is not below " + std::to_string(n) +
+                               ", or a list does not ascend");
+}
+
+// Passages of a block: as many blocks as threads can share evenly.
+std::int64_t block_size(std::int64_t n_passages, int threads) {
+  const std::int64_t most = std::clamp(n_passages / kBlocks, kBlock, kLargestBlock);
+  const std::int64_t n_blocks = padded((n_passages + most - 1) / most, threads);
+  return padded((n_passages + n_blocks - 1) / n_blocks, 64);
+}
+
 Status accumulate_segment(Search& search, std::int64_t number, const Probes& probes) {
   const CodedSegment& segment = *search.segments[static_cast<std::size_t>(number)].segment;
-  std::uint32_t* words =
-      search.memory.words.data() + search.places[static_cast<std::size_t>(number)] + number;
-  for (std::int64_t j = 0; j < search.bytes.n_vectors; ++j) {
-    Status status = accumulate_column(search, number, j, probes, words);
-    if (!status.ok()) return status;
-  }
-  if (words[segment.n_passages()] == 0) return {};
-  return Status::invalid_value("ivf_pids: one is not below " +
-                               std::to_string(segment.n_passages()));
+  const std::int64_t n = segment.n_passages();
+  std::int64_t n_pids = 0;
+  Status status = list_postings(search, number, probes, &n_pids);
+  if (!status.ok() || !search.unchecked.empty() || n == 0) return status;
+  const int threads = n_pids < kFewPostings ? 1 : search.limits.threads;
+  const std::int64_t block = block_size(n, threads);
+  const std::int64_t per_thread = padded((n + threads - 1) / threads, block);
+  return parallel_for(Partition(n, per_thread, threads),
+                      [&](std::int64_t begin, std::int64_t end, int worker) {
+                        return accumulate_range(
+                            search, number, begin, end, block,
+                            search.memory.workers[static_cast<std::size_t>(worker)]);
+                      });
 }
 
 }  // namespace
 
 Status accumulate(Search& search) {
   const auto n_segments = static_cast<std::int64_t>(search.segments.size());
-  const std::int64_t n_words = search.places.back() + n_segments;
+  const std::int64_t n_words = search.places.back();
   std::fill_n(search.memory.words.resize(n_words), n_words, 0U);
   Probes probes;
   std::int64_t n_centroids = -1;
@@ -124,32 +203,30 @@ Status accumulate(Search& search) {
 
 namespace {
 
-// A word that about `wanted` passages reach, from a sample; 0 where that is not worth it.
-std::uint32_t sampled_limit(const Search& search, std::int64_t wanted) {
+// One less than a word that about `wanted` passages reach, from a sample; 0 where that is not
+// worth it.
+std::uint32_t sampled_limit(Search& search, std::int64_t wanted) {
   constexpr std::int64_t kSample = 1024;
   const std::int64_t n_words = search.memory.words.size();
   if (n_words < 4 * kSample || n_words < 4 * wanted) return 0;
-  std::vector<std::uint32_t> sample;
-  sample.reserve(kSample);
+  std::uint32_t* const sample = search.memory.word_sample.resize(kSample);
   for (std::int64_t i = 0; i < kSample; ++i) {
-    sample.push_back(search.memory.words[i * n_words / kSample]);
+    sample[i] = search.memory.words[i * n_words / kSample];
   }
   const double expected =
       static_cast<double>(wanted) * static_cast<double>(kSample) / static_cast<double>(n_words);
-  const auto rank = static_cast<std::size_t>(expected + 3 * std::sqrt(expected) + 3);
-  if (rank >= sample.size()) return 0;
-  std::nth_element(sample.begin(), sample.begin() + static_cast<std::ptrdiff_t>(rank),
-                   sample.end(), std::greater<>());
-  return sample[rank] & ~kStamp;
+  const auto rank = static_cast<std::int64_t>(expected + 3 * std::sqrt(expected) + 3);
+  if (rank >= kSample) return 0;
+  std::nth_element(sample, sample + rank, sample + kSample, std::greater<>());
+  return sample[rank] > 0 ? sample[rank] - 1 : 0;
 }
 
 std::int64_t collect_above(Search& search, std::uint32_t limit) {
   std::int64_t n_keys = 0;
   for (std::size_t s = 0; s < search.segments.size(); ++s) {
-    const auto number = static_cast<std::int64_t>(s);
     const std::int64_t n = search.places[s + 1] - search.places[s];
     Key* keys = search.memory.keys.grow(n_keys, n_keys + n);
-    const std::uint32_t* words = search.memory.words.data() + search.places[s] + number;
+    const std::uint32_t* words = search.memory.words.data() + search.places[s];
     n_keys += search.primitives.collect_words(words, n, limit, search.segments[s].allowed,
                                               static_cast<std::uint32_t>(search.places[s]),
                                               keys + n_keys);

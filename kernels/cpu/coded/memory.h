@@ -62,6 +62,29 @@ using Probe = std::uint64_t;
 // A passage and its score: inverted score << 32 | place, so that the best comes first.
 using Key = std::uint64_t;
 
+// What is left of a probed inverted list, and what it gives the passages in it.
+struct Postings {
+  const std::uint32_t* next;
+  const std::uint32_t* end;
+  std::uint32_t gain;
+};
+
+// Where a key's passage is.
+struct Located {
+  std::int64_t number;  // of its segment
+  std::int64_t begin;   // its rows
+  std::int64_t end;
+};
+
+struct Ranked {
+  float score;
+  std::int64_t place;
+
+  bool operator<(const Ranked& other) const {
+    return score != other.score ? score > other.score : place < other.place;
+  }
+};
+
 struct WorkerMemory {
   Scratch<std::int32_t> tile;
   Scratch<std::uint8_t> rows;
@@ -72,6 +95,9 @@ struct WorkerMemory {
   Scratch<float> best;
   Scratch<std::uint64_t> hits;
   std::int64_t n_hits = 0;
+  Scratch<Postings> postings;
+  Scratch<std::uint8_t> gains;  // [passages of a block], zero between query vectors
+  Scratch<std::uint16_t> sums;
 };
 
 struct Memory {
@@ -86,13 +112,26 @@ struct Memory {
   Scratch<std::uint8_t> limits;  // [columns]: bytes above are worth a probe
   Scratch<std::uint8_t> sample;
   Scratch<RowScale> sample_scales;
+  Scratch<float> moments;          // see fit_bytes
+  Scratch<float> lowest;           // see ScoreBytes
+  Scratch<float> byte_scales;      // see ColumnScales
+  Scratch<float> residual_scales;  // see rescore
   Scratch<std::uint64_t> hits;
   Scratch<Probe> probes;
+  Scratch<std::int64_t> probe_counts;
+  Scratch<std::int64_t> probe_begins;
+  Scratch<std::int64_t> chosen_begins;
 
   // Passages.
-  Scratch<std::uint32_t> words;  // gain << 10 | the last query vector that added to it
+  Scratch<std::int64_t> places;
+  Scratch<Postings> postings;
+  Scratch<std::int64_t> posting_ends;  // of each column
+  Scratch<std::uint32_t> words;        // what a passage has gained
+  Scratch<std::uint32_t> word_sample;
   Scratch<Key> keys;
+  Scratch<Located> located;
   Scratch<float> scores;
+  Scratch<Ranked> ranked;
 
   std::vector<WorkerMemory> workers;
 };

@@ -9,8 +9,10 @@ namespace {
 std::int64_t row_of(std::uint64_t hit) { return static_cast<std::int64_t>(hit >> 32); }
 std::size_t column_of(std::uint64_t hit) { return static_cast<std::size_t>(hit >> 8 & 0xFFFFFF); }
 
-std::vector<std::int64_t> count_columns(const Search& search, std::int64_t n_centroids) {
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(search.bytes.columns));
+// How many hits each column has among the first centroids, in memory.
+std::int64_t* count_columns(Search& search, std::int64_t n_centroids) {
+  std::int64_t* const counts = search.memory.probe_counts.resize(search.bytes.columns);
+  std::fill_n(counts, search.bytes.columns, 0);
   const Scratch<std::uint64_t>& hits = search.memory.hits;
   for (std::int64_t i = 0; i < hits.size(); ++i) {
     if (row_of(hits[i]) < n_centroids) ++counts[column_of(hits[i])];
@@ -19,11 +21,11 @@ std::vector<std::int64_t> count_columns(const Search& search, std::int64_t n_cen
 }
 
 // Lowers the limits of columns that have too few; false where none is left to be lowered.
-bool lower_limits(Search& search, const std::vector<std::int64_t>& counts) {
+bool lower_limits(Search& search, const std::int64_t* counts) {
   bool lowered = false;
   for (std::int64_t j = 0; j < search.bytes.n_vectors; ++j) {
     std::uint8_t& limit = search.memory.limits[j];
-    if (counts[static_cast<std::size_t>(j)] >= search.limits.nprobe || limit == 0) continue;
+    if (counts[j] >= search.limits.nprobe || limit == 0) continue;
     limit = static_cast<std::uint8_t>(limit - limit / 8 - 1);
     lowered = true;
   }
@@ -43,10 +45,10 @@ void collect_again(Search& search) {
   search.memory.hits.grow(n_hits, n_hits);
 }
 
-// The hits column by column, as probes in no order.
-void scatter(Search& search, std::int64_t n_centroids, std::vector<std::int64_t> next) {
+// The hits column by column, as probes in no order; advances where each column's next one goes.
+void scatter(Search& search, std::int64_t n_centroids, std::int64_t* next) {
   const Scratch<std::uint64_t>& hits = search.memory.hits;
-  Probe* probes = search.memory.probes.data();
+  Probe* const probes = search.memory.probes.data();
   for (std::int64_t i = 0; i < hits.size(); ++i) {
     if (row_of(hits[i]) >= n_centroids) continue;
     const std::uint64_t rank = 255 - (hits[i] & 255);
@@ -55,7 +57,7 @@ void scatter(Search& search, std::int64_t n_centroids, std::vector<std::int64_t>
 }
 
 // Where too few are above byte 0, of those at byte 0 the first ones, which come last in order.
-void fill_up(const Search& search, std::int64_t n_centroids, std::size_t column,
+void fill_up(const Search& search, std::int64_t n_centroids, std::int64_t column,
              std::span<Probe> missing) {
   const std::uint8_t* byte = search.memory.table.data() + column;
   std::size_t n = 0;
@@ -65,42 +67,45 @@ void fill_up(const Search& search, std::int64_t n_centroids, std::size_t column,
   }
 }
 
-// How many probes each column has.
-std::vector<std::int64_t> probe_counts(const Search& search, std::int64_t n_centroids,
-                                       std::vector<std::int64_t> hits) {
+// Where each column's probes begin: room for its hits and for what fills them up.
+std::int64_t* find_begins(Search& search, std::int64_t n_centroids, const std::int64_t* hits) {
+  const std::int64_t columns = search.bytes.columns;
   const std::int64_t least = std::min(search.limits.nprobe, n_centroids);
-  for (std::int64_t j = 0; j < search.bytes.n_vectors; ++j) {
-    std::int64_t& count = hits[static_cast<std::size_t>(j)];
-    count = std::max(count, least);
+  std::int64_t* const begins = search.memory.probe_begins.resize(columns + 1);
+  begins[0] = 0;
+  for (std::int64_t j = 0; j < columns; ++j) {
+    const std::int64_t n = j < search.bytes.n_vectors ? std::max(hits[j], least) : 0;
+    begins[j + 1] = begins[j] + n;
   }
-  return hits;
+  return begins;
 }
 
 }  // namespace
 
 Probes choose_probes(Search& search, std::int64_t n_centroids) {
-  std::vector<std::int64_t> hits = count_columns(search, n_centroids);
+  std::int64_t* hits = count_columns(search, n_centroids);
   while (lower_limits(search, hits)) {
     collect_again(search);
     hits = count_columns(search, n_centroids);
   }
-  const std::vector<std::int64_t> counts = probe_counts(search, n_centroids, hits);
-  std::vector<std::int64_t> all(counts.size() + 1);
-  for (std::size_t j = 0; j < counts.size(); ++j) all[j + 1] = all[j] + counts[j];
-  Probe* probes = search.memory.probes.resize(all.back());
-  scatter(search, n_centroids, all);
-  Probes chosen{std::vector<std::int64_t>(all.size())};
-  for (std::size_t j = 0; j < counts.size(); ++j) {
-    Probe* const begin = probes + all[j];
-    Probe* const end = probes + all[j + 1];
-    fill_up(search, n_centroids, j, {begin + hits[j], end});
-    Probe* const kept = begin + std::min(counts[j], search.limits.nprobe);
+  const std::int64_t columns = search.bytes.columns;
+  std::int64_t* const begins = find_begins(search, n_centroids, hits);
+  Probe* const probes = search.memory.probes.resize(begins[columns]);
+  std::int64_t* const chosen = search.memory.chosen_begins.resize(columns + 1);
+  std::copy_n(begins, columns, chosen);
+  scatter(search, n_centroids, chosen);
+  chosen[0] = 0;
+  for (std::int64_t j = 0; j < columns; ++j) {
+    Probe* const begin = probes + begins[j];
+    Probe* const end = probes + begins[j + 1];
+    if (begin + hits[j] < end) fill_up(search, n_centroids, j, {begin + hits[j], end});
+    Probe* const kept = begin + std::min(end - begin, search.limits.nprobe);
     if (kept < end) std::nth_element(begin, kept, end);
     std::sort(begin, kept);
-    std::copy(begin, kept, probes + chosen.begins[j]);
-    chosen.begins[j + 1] = chosen.begins[j] + (kept - begin);
+    std::copy(begin, kept, probes + chosen[j]);
+    chosen[j + 1] = chosen[j] + (kept - begin);
   }
-  return chosen;
+  return {chosen};
 }
 
 }  // namespace weft::cpu

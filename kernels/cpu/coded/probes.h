@@ -2,15 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "cpu/coded/stages.h"
 
 namespace weft::cpu {
 
-// Column j probes memory.probes[begins[j]] to [begins[j + 1]], best first.
+// Column j probes memory.probes[begins[j]] to [begins[j + 1]], best first; a view of memory.
 struct Probes {
-  std::vector<std::int64_t> begins;
+  const std::int64_t* begins = nullptr;
 
   static std::uint8_t byte(Probe probe) { return static_cast<std::uint8_t>(255 - (probe >> 32)); }
   static std::uint32_t centroid(Probe probe) { return static_cast<std::uint32_t>(probe); }

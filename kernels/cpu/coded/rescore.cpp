@@ -29,13 +29,25 @@ struct Tokens {
   std::int64_t size() const { return rows.end - rows.begin; }
 };
 
-Status find_tokens(const Search& search, std::int64_t place, Tokens* tokens) {
-  tokens->number = search.segment_of(place);
-  const auto number = static_cast<std::size_t>(tokens->number);
-  tokens->segment = search.segments[number].segment;
-  const auto pid = static_cast<std::uint32_t>(place - search.places[number]);
-  const Passages passage{tokens->segment->offsets, &pid, 1};
-  return visit(passage, 0, tokens->segment->tokens.codes.size, &tokens->rows);
+Tokens tokens_of(const Search& search, const Located& located) {
+  return {search.segments[static_cast<std::size_t>(located.number)].segment, located.number,
+          {located.begin, located.end}};
+}
+
+Status locate(const Search& search, std::int64_t place, Located* located) {
+  const std::int64_t number = search.segment_of(place);
+  const auto s = static_cast<std::size_t>(number);
+  const CodedSegment& segment = *search.segments[s].segment;
+  const auto pid = static_cast<std::uint32_t>(place - search.places[s]);
+  Rows rows;
+  Status status = visit({segment.offsets, &pid, 1}, 0, segment.tokens.codes.size, &rows);
+  *located = {number, rows.begin, rows.end};
+  return status;
+}
+
+void prefetch_offset(const Search& search, std::int64_t place) {
+  const auto s = static_cast<std::size_t>(search.segment_of(place));
+  __builtin_prefetch(search.segments[s].segment->offsets.data() + (place - search.places[s]));
 }
 
 // Checked copies of a passage's codes, in worker.codes.
@@ -65,20 +77,22 @@ bool may_read_residuals(Search& search, const Tokens& tokens) {
          residuals;
 }
 
-// Notes all blocks of the keys' passages that must be checked before anything reads them.
-Status note_blocks(Search& search, std::int64_t n_keys, bool (*may_read)(Search&, const Tokens&)) {
+// Fills memory.located, and notes all blocks of the keys' passages that must be checked first.
+Status locate_keys(Search& search, std::int64_t n_keys, bool (*may_read)(Search&, const Tokens&)) {
+  Located* const located = search.memory.located.resize(n_keys);
+  const Key* const keys = search.memory.keys.data();
   for (std::int64_t i = 0; i < n_keys; ++i) {
-    Tokens tokens;
-    const Status status = find_tokens(search, place_of(search.memory.keys[i]), &tokens);
+    if (i + kAhead < n_keys) prefetch_offset(search, place_of(keys[i + kAhead]));
+    const Status status = locate(search, place_of(keys[i]), &located[i]);
     if (!status.ok()) return status;
-    (void)may_read(search, tokens);  // what is missing is noted
+    (void)may_read(search, tokens_of(search, located[i]));  // what is missing is noted
   }
   return {};
 }
 
-Status interact_one(Search& search, Key& key, WorkerMemory& worker) {
-  Tokens tokens;
-  if (Status status = find_tokens(search, place_of(key), &tokens); !status.ok()) return status;
+Status interact_one(Search& search, std::int64_t i, WorkerMemory& worker) {
+  const Tokens tokens = tokens_of(search, search.memory.located[i]);
+  Key& key = search.memory.keys[i];
   if (Status status = copy_codes(search, tokens, worker); !status.ok()) return status;
   const std::uint32_t sum = search.primitives.interact_bytes(
       search.memory.table.data(), search.bytes.columns, worker.codes.data(), tokens.size());
@@ -88,25 +102,29 @@ Status interact_one(Search& search, Key& key, WorkerMemory& worker) {
 
 // What turns sums of products of bytes into a token's score before its inverse norm.
 struct ResidualScales {
-  explicit ResidualScales(const Search& search) {
-    const RowScale& weight = search.codec.weight_scale;
-    for (std::int64_t j = 0; j < search.bytes.columns; ++j) {
-      const auto column = static_cast<std::size_t>(j);
-      scales.push_back(search.bytes.scales[j] * weight.scale);
-      offsets.push_back(search.scores.lowest[column] + search.bytes.sums[j] * weight.low);
-    }
-  }
-
-  std::vector<float> scales;
-  std::vector<float> offsets;
+  const float* scales;
+  const float* offsets;
 };
+
+ResidualScales residual_scales(Search& search) {
+  const RowScale& weight = search.codec.weight_scale;
+  const std::int64_t columns = search.bytes.columns;
+  float* const scales = search.memory.residual_scales.resize(2 * columns);
+  for (std::int64_t j = 0; j < columns; ++j) {
+    scales[j] = search.bytes.scales[j] * weight.scale;
+    scales[columns + j] = search.scores.lowest[j] + search.bytes.sums[j] * weight.low;
+  }
+  return {scales, scales + columns};
+}
 
 void read_inverse_norms(const Search& search, const Tokens& tokens, WorkerMemory& worker) {
   float* norms = worker.inverse_norms.resize(tokens.size());
   const std::uint8_t* bytes = tokens.segment->tokens.inverse_norms.data() + tokens.rows.begin;
   const RowScale scale = search.codec.inverse_norm_scale;
   const std::int64_t n = tokens.size();
-  for (std::int64_t t = 0; t < n; ++t) norms[t] = scale.low + scale.scale * static_cast<float>(bytes[t]);
+  for (std::int64_t t = 0; t < n; ++t) {
+    norms[t] = scale.low + scale.scale * static_cast<float>(bytes[t]);
+  }
 }
 
 void prefetch_codes_of(const Tokens& tokens) {
@@ -115,18 +133,13 @@ void prefetch_codes_of(const Tokens& tokens) {
   if (codes.wide != nullptr) prefetch(codes.wide + tokens.rows.begin, tokens.size() * 4);
 }
 
-void prefetch_codes(const Search& search, std::int64_t i, std::int64_t n_keys) {
-  Tokens tokens;
-  if (i >= n_keys || !find_tokens(search, place_of(search.memory.keys[i]), &tokens).ok()) return;
-  prefetch_codes_of(tokens);
-}
-
 // The residuals of the passage that comes next, asked for a few rows at a time: more requests at
 // once than the processor keeps in flight would make it wait.
 class NextResiduals {
  public:
   NextResiduals(const Search& search, std::int64_t i, std::int64_t n_keys) {
-    if (i >= n_keys || !find_tokens(search, place_of(search.memory.keys[i]), &tokens_).ok()) return;
+    if (i >= n_keys) return;
+    tokens_ = tokens_of(search, search.memory.located[i]);
     left_ = tokens_.size();
     const CodedTokens& coded = tokens_.segment->tokens;
     prefetch(coded.inverse_norms.data() + tokens_.rows.begin, left_);
@@ -149,10 +162,8 @@ class NextResiduals {
 Status rescore_one(Search& search, const ResidualScales& scales, std::int64_t i,
                    std::int64_t n_keys, WorkerMemory& worker) {
   NextResiduals next(search, i + 1, n_keys);
-  Tokens tokens;
-  Status status = find_tokens(search, place_of(search.memory.keys[i]), &tokens);
-  if (status.ok()) status = copy_codes(search, tokens, worker);
-  if (!status.ok()) return status;
+  const Tokens tokens = tokens_of(search, search.memory.located[i]);
+  if (Status status = copy_codes(search, tokens, worker); !status.ok()) return status;
   read_inverse_norms(search, tokens, worker);
   const ResidualLayout& layout = search.codec.layout;
   const std::int64_t columns = search.bytes.columns;
@@ -175,8 +186,8 @@ Status rescore_one(Search& search, const ResidualScales& scales, std::int64_t i,
     next.ask_for(share);
     search.primitives.max_residual_bytes(
         tile, n_rows, columns, search.memory.table.data(), search.scores.step,
-        worker.codes.data() + t, worker.inverse_norms.data() + t, scales.scales.data(),
-        scales.offsets.data(), best);
+        worker.codes.data() + t, worker.inverse_norms.data() + t, scales.scales,
+        scales.offsets, best);
   }
   search.memory.scores[i] = sum_of_maxima(best, search.bytes.n_vectors);
   return {};
@@ -217,11 +228,13 @@ bool Search::may_read(std::int64_t segment, std::int64_t begin, std::int64_t end
 }
 
 Status interact(Search& search, std::int64_t* n_keys) {
-  if (Status status = note_blocks(search, *n_keys, may_read_codes); !status.ok()) return status;
+  if (Status status = locate_keys(search, *n_keys, may_read_codes); !status.ok()) return status;
   if (!search.unchecked.empty() || *n_keys <= search.limits.n_rescored) return {};
   Status status = for_keys(search, *n_keys, [&](std::int64_t i, WorkerMemory& worker) {
-    prefetch_codes(search, i + kAhead, *n_keys);
-    return interact_one(search, search.memory.keys[i], worker);
+    if (i + kAhead < *n_keys) {
+      prefetch_codes_of(tokens_of(search, search.memory.located[i + kAhead]));
+    }
+    return interact_one(search, i, worker);
   });
   if (!status.ok()) return status;
   Key* keys = search.memory.keys.data();
@@ -231,20 +244,21 @@ Status interact(Search& search, std::int64_t* n_keys) {
 }
 
 Status rescore(Search& search, std::int64_t n_keys) {
-  if (Status status = note_blocks(search, n_keys, may_read_residuals); !status.ok()) return status;
+  if (Status status = locate_keys(search, n_keys, may_read_residuals); !status.ok()) return status;
   if (!search.unchecked.empty()) return {};
   search.memory.scores.resize(n_keys);
-  const ResidualScales scales(search);
+  const ResidualScales scales = residual_scales(search);
   return for_keys(search, n_keys, [&](std::int64_t i, WorkerMemory& worker) {
     return rescore_one(search, scales, i, n_keys, worker);
   });
 }
 
 Status score_exactly(Search& search, std::int64_t place, WorkerMemory& worker, float* score) {
-  Tokens tokens;
-  Status status = find_tokens(search, place, &tokens);
-  if (status.ok()) status = copy_codes(search, tokens, worker);
+  Located located;
+  Status status = locate(search, place, &located);
   if (!status.ok()) return status;
+  const Tokens tokens = tokens_of(search, located);
+  if (status = copy_codes(search, tokens, worker); !status.ok()) return status;
   read_inverse_norms(search, tokens, worker);
   const std::int64_t dim = search.codec.dim();
   const std::int64_t n_panels = (search.query.rows + search.primitives.lanes - 1) /

@@ -38,54 +38,54 @@ float highest_score(const Search& search, std::int64_t j) {
 void fit_bytes(Search& search, const std::int32_t* tile, std::int64_t n_rows) {
   const QueryBytes& query = search.bytes;
   const RowScale* rows = search.memory.sample_scales.data();
-  const auto columns = static_cast<std::size_t>(query.columns);
-  std::vector<float> scales(columns), lows(columns), sums(columns), squares(columns);
-  for (std::size_t j = 0; j < columns; ++j) {
-    const float share = 1 / highest_score(search, static_cast<std::int64_t>(j));
+  const std::int64_t columns = query.columns;
+  float* const scales = search.memory.moments.resize(4 * columns);
+  float* const lows = scales + columns;
+  float* const sums = lows + columns;
+  float* const squares = sums + columns;
+  std::fill_n(sums, 2 * columns, 0.0F);
+  for (std::int64_t j = 0; j < columns; ++j) {
+    const float share = 1 / highest_score(search, j);
     scales[j] = std::isfinite(share) ? query.scales[j] * share : 0.0F;
     lows[j] = std::isfinite(share) ? query.sums[j] * share : 0.0F;
   }
   for (std::int64_t r = 0; r < n_rows; ++r) {
-    for (std::size_t j = 0; j < columns; ++j) {
-      const std::int32_t product = tile[r * query.columns + static_cast<std::int64_t>(j)];
-      const float score =
-          static_cast<float>(product) * rows[r].scale * scales[j] + lows[j] * rows[r].low;
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const float score = static_cast<float>(tile[r * columns + j]) * rows[r].scale * scales[j] +
+                          lows[j] * rows[r].low;
       sums[j] += score;
       squares[j] += score * score;
     }
   }
   const auto share = 1 / static_cast<float>(n_rows);
-  search.scores.lowest.assign(columns, 0.0F);
+  float* const lowest = search.memory.lowest.resize(columns);
+  std::fill_n(lowest, columns, 0.0F);
   float widest = 0;
   for (std::int64_t j = 0; j < query.n_vectors; ++j) {
-    const auto column = static_cast<std::size_t>(j);
-    const float mean = sums[column] * share;
-    const float deviation = std::sqrt(std::max(squares[column] * share - mean * mean, 0.0F));
+    const float mean = sums[j] * share;
+    const float deviation = std::sqrt(std::max(squares[j] * share - mean * mean, 0.0F));
     const float highest = highest_score(search, j);
-    search.scores.lowest[column] = (mean - 2 * deviation) * highest;
-    widest = std::max(widest, highest - search.scores.lowest[column]);
+    lowest[j] = (mean - 2 * deviation) * highest;
+    widest = std::max(widest, highest - lowest[j]);
   }
+  search.scores.lowest = lowest;
   const float step = widest / 255.0F;
   search.scores.step = step > 0 && std::isfinite(1 / step) ? step : 1.0F;
 }
 
-// Factors that make bytes of sums of products; in the memory of the query's columns.
-struct ByteScales {
-  explicit ByteScales(const Search& search) {
-    const QueryBytes& query = search.bytes;
-    const float inverse = 1 / search.scores.step;
-    for (std::int64_t j = 0; j < query.columns; ++j) {
-      scales.push_back(query.scales[j] * inverse);
-      lows.push_back(query.sums[j] * inverse);
-      offsets.push_back(-search.scores.lowest[static_cast<std::size_t>(j)] * inverse);
-    }
+// Factors that make bytes of sums of products; in memory.
+ColumnScales byte_scales(const Search& search) {
+  const QueryBytes& query = search.bytes;
+  const std::int64_t columns = query.columns;
+  const float inverse = 1 / search.scores.step;
+  float* const scales = search.memory.byte_scales.resize(3 * columns);
+  for (std::int64_t j = 0; j < columns; ++j) {
+    scales[j] = query.scales[j] * inverse;
+    scales[columns + j] = query.sums[j] * inverse;
+    scales[2 * columns + j] = -search.scores.lowest[j] * inverse;
   }
-  ColumnScales view() const { return {scales.data(), lows.data(), offsets.data()}; }
-
-  std::vector<float> scales;
-  std::vector<float> lows;
-  std::vector<float> offsets;
-};
+  return {scales, scales + columns, scales + 2 * columns};
+}
 
 // A bit below the byte that nprobe centroids are expected to reach.
 void fit_limits(Search& search, const std::uint8_t* bytes, std::int64_t n_rows) {
@@ -115,10 +115,9 @@ void take_sample(Search& search) {
   search.primitives.dot_bytes(search.memory.sample.data(), n_rows, search.codec.row_bytes(),
                               search.bytes.centroid_panels, columns, tile);
   fit_bytes(search, tile, n_rows);
-  const ByteScales scales(search);
   std::uint8_t* bytes = worker.rows.resize(n_rows * columns);
   search.primitives.scores_to_bytes(tile, n_rows, columns, search.memory.sample_scales.data(),
-                                    scales.view(), bytes);
+                                    byte_scales(search), bytes);
   fit_limits(search, bytes, n_rows);
 }
 
@@ -146,14 +145,14 @@ void score_rows(Search& search, const ColumnScales& scales, std::int64_t begin, 
 
 Status score_centroids(Search& search) {
   take_sample(search);
-  const ByteScales scales(search);
+  const ColumnScales scales = byte_scales(search);
   Memory& memory = search.memory;
   memory.table.resize(search.codec.n_centroids() * search.bytes.columns);
   for (WorkerMemory& worker : memory.workers) worker.n_hits = 0;
   const Partition partition(search.codec.n_centroids(), kChunkRows, search.limits.threads);
   const Status status =
       parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
-        score_rows(search, scales.view(), begin, end,
+        score_rows(search, scales, begin, end,
                    memory.workers[static_cast<std::size_t>(worker)]);
         return Status();
       });

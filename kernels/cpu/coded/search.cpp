@@ -14,32 +14,25 @@ namespace weft {
 namespace cpu {
 namespace {
 
-struct Ranked {
-  float score;
-  std::int64_t place;
-
-  bool operator<(const Ranked& other) const {
-    return score != other.score ? score > other.score : place < other.place;
-  }
-};
-
 // Passages with their scores, best first.
-Status rank(const Search& search, std::int64_t n_keys, std::vector<Ranked>* ranked) {
+Status rank(Search& search, std::int64_t n_keys) {
+  Ranked* const ranked = search.memory.ranked.resize(n_keys);
   for (std::int64_t i = 0; i < n_keys; ++i) {
     const float score = search.memory.scores[i];
     if (std::isnan(score)) {
       return Status::invalid_value("scores: one is NaN, as no sound vectors give");
     }
-    ranked->push_back({score, static_cast<std::int64_t>(search.memory.keys[i] & 0xFFFFFFFF)});
+    ranked[i] = {score, static_cast<std::int64_t>(search.memory.keys[i] & 0xFFFFFFFF)};
   }
-  std::sort(ranked->begin(), ranked->end());
+  std::sort(ranked, ranked + n_keys);
   return {};
 }
 
 // Scores the best once more in float32.
-Status sharpen(Search& search, std::vector<Ranked>* ranked) {
-  const auto n = std::min<std::int64_t>(search.limits.n_exact,
-                                        static_cast<std::int64_t>(ranked->size()));
+Status sharpen(Search& search) {
+  Ranked* const ranked = search.memory.ranked.data();
+  const std::int64_t n_ranked = search.memory.ranked.size();
+  const std::int64_t n = std::min(search.limits.n_exact, n_ranked);
   if (n == 0) return {};
   const std::int64_t lanes = search.primitives.lanes;
   const std::int64_t columns = panels_for(search.query.rows, lanes) * lanes;
@@ -48,7 +41,7 @@ Status sharpen(Search& search, std::vector<Ranked>* ranked) {
   const Partition partition(n, 4, search.limits.threads);
   Status status = parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
     for (std::int64_t i = begin; i < end; ++i) {
-      Ranked& passage = (*ranked)[static_cast<std::size_t>(i)];
+      Ranked& passage = ranked[i];
       Status one = score_exactly(search, passage.place,
                                  search.memory.workers[static_cast<std::size_t>(worker)],
                                  &passage.score);
@@ -59,18 +52,34 @@ Status sharpen(Search& search, std::vector<Ranked>* ranked) {
     }
     return Status();
   });
-  if (status.ok()) std::sort(ranked->begin(), ranked->end());
+  if (status.ok()) std::sort(ranked, ranked + n_ranked);
   return status;
 }
 
-void write(const Search& search, const std::vector<Ranked>& ranked, Found* found) {
-  for (const Ranked& passage : ranked) {
+void write(const Search& search, Found* found) {
+  const std::int64_t n = search.memory.ranked.size();
+  found->segments.reserve(static_cast<std::size_t>(n));
+  found->pids.reserve(static_cast<std::size_t>(n));
+  found->scores.reserve(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Ranked& passage = search.memory.ranked[i];
     const std::int64_t number = search.segment_of(passage.place);
     const std::int64_t start = search.places[static_cast<std::size_t>(number)];
     found->segments.push_back(static_cast<std::uint32_t>(number));
     found->pids.push_back(static_cast<std::uint32_t>(passage.place - start));
     found->scores.push_back(passage.score);
   }
+}
+
+// Where each segment's passages start, in memory.
+void place_segments(Search& search) {
+  const std::size_t n = search.segments.size();
+  std::int64_t* const places = search.memory.places.resize(static_cast<std::int64_t>(n) + 1);
+  places[0] = 0;
+  for (std::size_t s = 0; s < n; ++s) {
+    places[s + 1] = places[s] + search.segments[s].segment->n_passages();
+  }
+  search.places = {places, n + 1};
 }
 
 std::int64_t count_allowed(const Search& search) {
@@ -113,6 +122,7 @@ Status find_candidates(Search& search, std::int64_t* n_keys) {
 
 Status run(Search& search, Found* found) {
   const auto waits = [&] { return !search.unchecked.empty(); };
+  place_segments(search);
   search.memory.workers.resize(static_cast<std::size_t>(search.limits.threads));
   search.bytes = quantize_query(search.query, search.primitives.query_levels,
                                 search.codec.layout, search.memory);
@@ -121,10 +131,9 @@ Status run(Search& search, Found* found) {
   if (Status status = find_candidates(search, &n_keys); !status.ok() || waits()) return status;
   if (Status status = interact(search, &n_keys); !status.ok() || waits()) return status;
   if (Status status = rescore(search, n_keys); !status.ok() || waits()) return status;
-  std::vector<Ranked> ranked;
-  if (Status status = rank(search, n_keys, &ranked); !status.ok()) return status;
-  if (Status status = sharpen(search, &ranked); !status.ok()) return status;
-  write(search, ranked, found);
+  if (Status status = rank(search, n_keys); !status.ok()) return status;
+  if (Status status = sharpen(search); !status.ok()) return status;
+  write(search, found);
   return {};
 }
 
@@ -198,10 +207,6 @@ Status SearchCodec::search(const Matrix<float>& query, std::span<const SearchedS
   return cpu::without_exceptions([&] {
     cpu::BorrowedMemory memory(*codec_);
     cpu::Search search{*codec_, *primitives, query, segments, usable, *memory, found->unchecked};
-    search.places.push_back(0);
-    for (const SearchedSegment& searched : segments) {
-      search.places.push_back(search.places.back() + searched.segment->n_passages());
-    }
     return cpu::run(search, found);
   });
 }

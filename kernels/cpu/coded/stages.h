@@ -16,7 +16,7 @@ namespace weft::cpu {
 // lowest[j], above by the query vector's norm times the longest centroid's.
 struct ScoreBytes {
   float step = 1;
-  std::vector<float> lowest;  // [columns]
+  const float* lowest = nullptr;  // [columns]
 };
 
 // One query under way.
@@ -30,7 +30,7 @@ struct Search {
   std::vector<UncheckedBlocks>& unchecked;
   QueryBytes bytes{};
   ScoreBytes scores{};
-  std::vector<std::int64_t> places{};  // [segments + 1]: where each segment's passages start
+  std::span<const std::int64_t> places{};  // [segments + 1]: where each segment's passages start
 
   std::int64_t segment_of(std::int64_t place) const;
   // Whether all blocks of these bytes of a segment's file may be read; else they are noted.
@@ -40,7 +40,7 @@ struct Search {
 // Fills memory.table and memory.hits: centroids worth a probe.
 Status score_centroids(Search& search);
 
-// Fills memory.words and counts what the probed lists say of each passage.
+// Fills memory.words with what the probed lists say of each passage.
 Status accumulate(Search& search);
 
 // Fills memory.keys with the best n_candidates passages, in no order; their number.
