@@ -5,6 +5,7 @@ They run in C++ on the best target of this machine, chosen at run time (`targets
 (`weft.kernels.reference`) where the native module is missing.
 """
 
+from .cell_index import CellIndex, cell_index
 from .checksum import crc32c
 from .coded_search import CodedSegment, SearchCodec, coded_segment, search_codec
 from .dispatch import active_target, default_threads, targets, use_target
@@ -29,12 +30,14 @@ from .scoring import (
 )
 
 __all__ = [
+    "CellIndex",
     "CodedSegment",
     "SearchCodec",
     "active_target",
     "assign",
     "assign_cells",
     "candidates",
+    "cell_index",
     "centroid_interaction",
     "centroid_scores",
     "coded_segment",

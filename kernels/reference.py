@@ -38,6 +38,7 @@ from .arrays import (
     require_vectors,
     require_weights,
 )
+from .reference_clusters import CellIndex as CellIndex
 from .reference_clusters import assign as assign
 from .reference_clusters import assign_cells as assign_cells
 from .reference_clusters import squared_lengths as squared_lengths

@@ -75,6 +75,22 @@ def assign_cells(
     return codes, best
 
 
+class CellIndex:
+    """The arrays of `assign_cells` but for the embeddings."""
+
+    def __init__(
+        self, centroids: F32, cell_centroids: F32, cell_offsets: I64, *, threads: int = 0
+    ) -> None:
+        self._arrays = centroids, cell_centroids, cell_offsets
+        require_vectors("centroids", centroids)
+        nothing = np.empty((0, centroids.shape[1]), dtype=np.float32)
+        assign_cells(nothing, *self._arrays, probes=1, threads=threads)
+
+    def assign(self, embeddings: Embeddings, *, probes: int, threads: int = 0) -> tuple[U32, F32]:
+        """`assign_cells`."""
+        return assign_cells(embeddings, *self._arrays, probes=probes, threads=threads)
+
+
 def squared_lengths(rows: Embeddings, *, threads: int = 0) -> F32:
     """The dot product of each row with itself."""
     require_vectors("rows", rows, (np.float32, np.float16))

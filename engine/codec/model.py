@@ -18,7 +18,7 @@ from ..errors import (
     InvalidEmbeddingError,
     InvalidParameterError,
 )
-from .cells import DEFAULT_PROBES, Cells, assign, chunks, float_rows, native_rows
+from .cells import DEFAULT_PROBES, Cells, chunks, float_rows, native_rows
 from .checks import check_stored, find_problem
 
 FloatArray = NDArray[np.float32]
@@ -115,6 +115,13 @@ class Codec:
         return kernels.search_codec(self.centroids, self.bucket_weights, self.inverse_norm_range)
 
     @cached_property
+    def cell_index(self) -> kernels.CellIndex | None:
+        """Centroids and cells as assignment wants them; None for a codec without cells."""
+        if self.cells is None:
+            return None
+        return kernels.cell_index(self.centroids, self.cells.centroids, self.cells.offsets)
+
+    @cached_property
     def hash(self) -> str:
         """32 hex characters over bits and tensors; equal hashes decode equally."""
         digest = hashlib.blake2b(digest_size=16)
@@ -147,9 +154,11 @@ class Codec:
     ) -> tuple[CodeArray, FloatArray]:
         """Codes in the stored dtype, and the dot products with their centroids."""
         self._check(embeddings)
-        codes, scores = assign(
-            embeddings, self.centroids, self.cells, probes=probes, threads=threads
-        )
+        rows = native_rows(embeddings)
+        if self.cell_index is None:
+            codes, scores = kernels.assign(rows, self.centroids, threads=threads)
+        else:
+            codes, scores = self.cell_index.assign(rows, probes=probes, threads=threads)
         return (codes if self.code_dtype is np.uint32 else codes.astype(np.uint16)), scores
 
     def centroid_cosine(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> float:

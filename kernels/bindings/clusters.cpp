@@ -17,26 +17,50 @@ Array take_cell_centroids(nb::handle object, std::int64_t dim) {
   return centroids;
 }
 
+class PyCellIndex {
+ public:
+  PyCellIndex(nb::handle centroids, nb::handle cell_centroids, nb::handle cell_offsets,
+              std::int64_t threads)
+      : centroids_(take_centroids(centroids)),
+        cell_centroids_(take_cell_centroids(cell_centroids, centroids_.length(1))),
+        cell_offsets_(Array::take<std::int64_t>("cell_offsets", cell_offsets, 1)) {
+    if (centroids_.length(0) < 1) raise_value("centroids: expected at least one, got 0");
+    require_finite(centroids_);
+    cell_offsets_.require_length(0, cell_centroids_.length(0) + 1, "offsets, one more than cells");
+    const Cells cells{matrix<float>(cell_centroids_), list<std::int64_t>(cell_offsets_)};
+    run([&, n = usable_threads(threads)] {
+      return CellIndex::make(matrix<float>(centroids_), cells, n, &index_);
+    });
+  }
+
+  nb::tuple assign(nb::handle embeddings_object, std::int64_t probes, std::int64_t threads) const {
+    const Array embeddings = take_vectors<float, Half>("embeddings", embeddings_object);
+    embeddings.require_length(1, centroids_.length(1), "components, as centroids have");
+    in_range("probes", probes, 1, kMostNumbers);
+    NewArray<std::uint32_t> codes(embeddings.length(0));
+    NewArray<float> scores(embeddings.length(0));
+    run([&, n = usable_threads(threads)] {
+      return index_.assign(embeddings_of(embeddings), probes, n, codes.data(), scores.data());
+    });
+    return nb::make_tuple(codes.release(), scores.release());
+  }
+
+ private:
+  Array centroids_;
+  Array cell_centroids_;
+  Array cell_offsets_;
+  CellIndex index_;
+};
+
 nb::tuple assign_cells(nb::handle embeddings_object, nb::handle centroids_object,
                        nb::handle cells_object, nb::handle offsets_object, std::int64_t probes,
                        std::int64_t threads) {
   const Array embeddings = take_vectors<float, Half>("embeddings", embeddings_object);
   const Array centroids = take_centroids(centroids_object);
   centroids.require_length(1, embeddings.length(1), "components, as embeddings have");
-  if (centroids.length(0) < 1) raise_value("centroids: expected at least one, got 0");
-  require_finite(centroids);
-  const Array cell_centroids = take_cell_centroids(cells_object, embeddings.length(1));
-  const Array offsets = Array::take<std::int64_t>("cell_offsets", offsets_object, 1);
-  offsets.require_length(0, cell_centroids.length(0) + 1, "offsets, one more than cells");
   in_range("probes", probes, 1, kMostNumbers);
-  NewArray<std::uint32_t> codes(embeddings.length(0));
-  NewArray<float> scores(embeddings.length(0));
-  run([&, n = usable_threads(threads)] {
-    const Cells cells{matrix<float>(cell_centroids), list<std::int64_t>(offsets)};
-    return weft::assign_cells(embeddings_of(embeddings), matrix<float>(centroids), cells, probes,
-                              n, codes.data(), scores.data());
-  });
-  return nb::make_tuple(codes.release(), scores.release());
+  const PyCellIndex index(centroids_object, cells_object, offsets_object, threads);
+  return index.assign(embeddings_object, probes, threads);
 }
 
 nb::object sum_rows(nb::handle rows_object, nb::handle groups_object, std::int64_t n_groups,
@@ -66,6 +90,16 @@ nb::object squared_lengths(nb::handle rows_object, std::int64_t threads) {
 
 void bind_clusters(nb::module_& m) {
   using namespace nb::literals;
+  nb::class_<PyCellIndex>(m, "CellIndex")
+      .def(nb::init<nb::handle, nb::handle, nb::handle, std::int64_t>(),
+           nb::sig("def __init__(self, centroids: weft.kernels.arrays.F32, "
+                  "cell_centroids: weft.kernels.arrays.F32, "
+                  "cell_offsets: weft.kernels.arrays.I64, *, threads: int = 0) -> None"),
+           "centroids"_a, "cell_centroids"_a, "cell_offsets"_a, nb::kw_only(), "threads"_a = 0)
+      .def("assign", &PyCellIndex::assign,
+           nb::sig("def assign(self, embeddings: weft.kernels.arrays.Embeddings, *, probes: int, "
+                  "threads: int = 0) -> tuple[weft.kernels.arrays.U32, weft.kernels.arrays.F32]"),
+           "embeddings"_a, nb::kw_only(), "probes"_a, "threads"_a = 0);
   m.def("assign_cells", &assign_cells,
         nb::sig("def assign_cells(embeddings: weft.kernels.arrays.Embeddings, "
                "centroids: weft.kernels.arrays.F32, cell_centroids: weft.kernels.arrays.F32, "

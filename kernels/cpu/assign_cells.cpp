@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,31 @@
 #include "weft/assign.h"
 
 namespace weft {
+
+namespace cpu {
+
+// What does not depend on embeddings.
+struct PreparedCells {
+  PreparedCells(const Matrix<float>& all, const Cells& partition, int query_levels, int threads)
+      : centroids(all),
+        cells(partition),
+        levels(query_levels),
+        cell_bytes(partition.centroids, query_levels, threads),
+        centroid_bytes(all, query_levels, threads) {}
+
+  Matrix<float> centroids;
+  Cells cells;
+  int levels;
+  ByteRows cell_bytes;
+  ByteRows centroid_bytes;
+};
+
+}  // namespace cpu
+
 namespace {
 
 using cpu::Buffer;
-using cpu::ByteRows;
+using cpu::PreparedCells;
 using cpu::Scored;
 
 constexpr std::int64_t kColumns = cpu::kBytePanelColumns;
@@ -32,14 +54,12 @@ constexpr std::int64_t kVisitsOfCell = 192;  // wanted per block, so that few pa
 struct Assignment {
   const cpu::Primitives& primitives;
   const Embeddings& embeddings;
-  const Matrix<float>& centroids;
-  std::span<const std::int64_t> offsets;
+  const PreparedCells& prepared;
   std::int64_t probes;
   std::int64_t block_rows;
-  ByteRows cell_bytes;
-  ByteRows centroid_bytes;
 
-  std::int64_t n_cells() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+  std::int64_t n_cells() const { return prepared.cells.centroids.rows; }
+  const Matrix<float>& centroids() const { return prepared.centroids; }
 };
 
 // A block of embeddings: each visits its cells, cell after cell.
@@ -48,7 +68,7 @@ class Block {
   explicit Block(const Assignment& shared)
       : shared_(shared),
         dim_(shared.embeddings.dim),
-        width_(shared.centroid_bytes.width),
+        width_(shared.prepared.centroid_bytes.width),
         floats_(shared.embeddings.halves != nullptr ? shared.block_rows : 0, dim_),
         bytes_(shared.block_rows, width_),
         steps_(shared.block_rows),
@@ -103,7 +123,7 @@ class Block {
       const std::int64_t columns = std::min(kColumns, n_ - first);
       const auto row_of = [&](std::int64_t j) { return first + j; };
       panel_.fill(bytes_.data(), steps_.data(), row_of, columns);
-      panel_.find(shared_.cell_bytes, 0, shared_.n_cells(), shared_.probes);
+      panel_.find(shared_.prepared.cell_bytes, 0, shared_.n_cells(), shared_.probes);
       for (std::int64_t j = 0; j < columns; ++j) {
         for (std::int64_t p = 0; p < shared_.probes; ++p) {
           probed_[(first + j) * shared_.probes + p] = panel_.best(p, j).number;
@@ -129,12 +149,13 @@ class Block {
   void visit(std::int64_t cell) {
     const auto c = static_cast<std::size_t>(cell);
     const auto probes = static_cast<std::uint32_t>(shared_.probes);
+    const auto offsets = shared_.prepared.cells.offsets;
     for (std::int64_t first = bounds_[c]; first < bounds_[c + 1]; first += kColumns) {
       const std::int64_t columns = std::min(kColumns, bounds_[c + 1] - first);
       const std::uint32_t* visits = visits_.data() + first;
       const auto row_of = [&](std::int64_t j) { return std::int64_t{visits[j] / probes}; };
       panel_.fill(bytes_.data(), steps_.data(), row_of, columns);
-      panel_.find(shared_.centroid_bytes, shared_.offsets[c], shared_.offsets[c + 1], kBestOfCell);
+      panel_.find(shared_.prepared.centroid_bytes, offsets[c], offsets[c + 1], kBestOfCell);
       for (std::int64_t j = 0; j < columns; ++j) {
         keep(found_.data() + row_of(j) * kMostInDoubt, j);
       }
@@ -154,12 +175,12 @@ class Block {
 
   // What rounding may have changed: several times its standard deviation on either side.
   std::int32_t doubt(std::int64_t i) const {
-    const float units = shared_.centroid_bytes.longest + steps_.data()[i].length;
-    return static_cast<std::int32_t>(shared_.centroid_bytes.scale * units) + 1;
+    const float units = shared_.prepared.centroid_bytes.longest + steps_.data()[i].length;
+    return static_cast<std::int32_t>(shared_.prepared.centroid_bytes.scale * units) + 1;
   }
 
   void prefetch_best(std::int64_t i) const {
-    const float* centroid = shared_.centroids.row(found_.data()[i * kMostInDoubt].number);
+    const float* centroid = shared_.centroids().row(found_.data()[i * kMostInDoubt].number);
     for (std::int64_t d = 0; d < dim_; d += kLineFloats) __builtin_prefetch(centroid + d);
   }
 
@@ -169,7 +190,7 @@ class Block {
     *score = -std::numeric_limits<float>::infinity();
     for (std::int64_t f = 0; f < kMostInDoubt && found[f].score >= least; ++f) {
       const std::uint32_t number = found[f].number;
-      const float exact = cpu::fixed_dot(row(i), shared_.centroids.row(number), dim_);
+      const float exact = cpu::fixed_dot(row(i), shared_.centroids().row(number), dim_);
       if (!(exact > *score || (exact == *score && number < *code))) continue;
       *score = exact;
       *code = number;
@@ -218,26 +239,50 @@ Status assign_blocks(const Assignment& shared, int threads, std::uint32_t* codes
 
 }  // namespace
 
-Status assign_cells(const Embeddings& embeddings, const Matrix<float>& centroids,
-                    const Cells& cells, std::int64_t probes, int threads, std::uint32_t* codes,
-                    float* scores) {
+CellIndex::CellIndex() = default;
+CellIndex::CellIndex(CellIndex&&) noexcept = default;
+CellIndex& CellIndex::operator=(CellIndex&&) noexcept = default;
+CellIndex::~CellIndex() = default;
+
+Status CellIndex::make(const Matrix<float>& centroids, const Cells& cells, int threads,
+                       CellIndex* index) {
   const cpu::Primitives* primitives = nullptr;
   if (Status status = cpu::active_primitives(&primitives); !status.ok()) return status;
   if (Status status = cpu::resolve_threads(threads, &threads); !status.ok()) return status;
   if (Status status = check_offsets(cells.offsets, centroids.rows); !status.ok()) return status;
   return cpu::without_exceptions([&] {
     const int levels = primitives->query_levels;
-    const std::int64_t used = std::min(probes, cells.centroids.rows);
-    const Assignment shared{*primitives,
-                            embeddings,
-                            centroids,
-                            cells.offsets,
-                            used,
-                            rows_per_block(cells.centroids.rows, used, embeddings.dim),
-                            ByteRows(cells.centroids, levels, threads),
-                            ByteRows(centroids, levels, threads)};
+    index->prepared_ = std::make_unique<PreparedCells>(centroids, cells, levels, threads);
+    return Status();
+  });
+}
+
+Status CellIndex::assign(const Embeddings& embeddings, std::int64_t probes, int threads,
+                         std::uint32_t* codes, float* scores) const {
+  const cpu::Primitives* primitives = nullptr;
+  if (Status status = cpu::active_primitives(&primitives); !status.ok()) return status;
+  if (Status status = cpu::resolve_threads(threads, &threads); !status.ok()) return status;
+  if (primitives->query_levels != prepared_->levels) {  // another target was chosen meanwhile
+    return assign_cells(embeddings, prepared_->centroids, prepared_->cells, probes, threads, codes,
+                        scores);
+  }
+  return cpu::without_exceptions([&] {
+    const std::int64_t n_cells = prepared_->cells.centroids.rows;
+    const std::int64_t used = std::min(probes, n_cells);
+    const std::int64_t rows = rows_per_block(n_cells, used, embeddings.dim);
+    const Assignment shared{*primitives, embeddings, *prepared_, used, rows};
     return assign_blocks(shared, threads, codes, scores);
   });
+}
+
+Status assign_cells(const Embeddings& embeddings, const Matrix<float>& centroids,
+                    const Cells& cells, std::int64_t probes, int threads, std::uint32_t* codes,
+                    float* scores) {
+  CellIndex index;
+  if (Status status = CellIndex::make(centroids, cells, threads, &index); !status.ok()) {
+    return status;
+  }
+  return index.assign(embeddings, probes, threads, codes, scores);
 }
 
 }  // namespace weft

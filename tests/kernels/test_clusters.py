@@ -189,3 +189,48 @@ def test_a_row_that_is_not_finite_has_no_finite_length(
     rows[3, place] = bad
     finite = np.isfinite(kernels.squared_lengths(rows))
     assert finite.tolist() == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize("module", [kernels, reference], ids=["native", "reference"])
+def test_prepared_centroids_are_assigned_alike(module: Any, target: str) -> None:
+    generator = np.random.default_rng(4)
+    centroids, cells = unit_rows(generator, 300, 20), unit_rows(generator, 17, 20)
+    offsets = cut(generator, 300, 17)
+    make = kernels.cell_index if module is kernels else reference.CellIndex
+    index = make(centroids, cells, offsets)
+    for n, dtype in [(900, "f2"), (1, "f4"), (0, "f4")]:
+        rows = unit_rows(generator, n, 20).astype(dtype)
+        expected = module.assign_cells(rows, centroids, cells, offsets, probes=3)
+        for found in (index.assign(rows, probes=3), index.assign(rows, probes=3, threads=2)):
+            assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_prepared_centroids_follow_a_change_of_target() -> None:
+    generator = np.random.default_rng(6)
+    centroids, cells = unit_rows(generator, 90, 33), unit_rows(generator, 9, 33)
+    rows, offsets = unit_rows(generator, 500, 33), cut(generator, 90, 9)
+    index = kernels.cell_index(centroids, cells, offsets)
+    for target in TARGETS:
+        with kernels.use_target(target):
+            expected = kernels.assign_cells(rows, centroids, cells, offsets, probes=2)
+            found = index.assign(rows, probes=2)
+        assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("make", [kernels.cell_index, reference.CellIndex])
+def test_what_cannot_be_prepared_is_refused(make: Any) -> None:
+    generator = np.random.default_rng(8)
+    centroids, cells = unit_rows(generator, 6, 5), unit_rows(generator, 2, 5)
+    offsets = np.array([0, 2, 6], dtype=np.int64)
+    index = make(centroids, cells, offsets)
+    for wrong in ([0, 2, 5], [0, 0, 6], [1, 2, 6]):
+        with pytest.raises(ValueError, match=r"^cell_offsets:"):
+            make(centroids, cells, np.array(wrong, dtype=np.int64))
+    with pytest.raises(ValueError, match=r"^centroids:"):
+        make(centroids * np.float32(np.nan), cells, offsets)
+    with pytest.raises(TypeError, match=r"^cell_centroids:"):
+        make(centroids, cells.astype(np.float16), offsets)
+    with pytest.raises(ValueError):
+        index.assign(unit_rows(generator, 3, 4), probes=1)
+    with pytest.raises(ValueError, match=r"^probes:"):
+        index.assign(unit_rows(generator, 3, 5), probes=0)

@@ -1,6 +1,7 @@
 // The nearest centroid of each embedding.
 #pragma once
 
+#include <memory>
 #include <span>
 
 #include "weft/arrays.h"
@@ -24,6 +25,31 @@ Status assign(const Embeddings& embeddings, const Matrix<float>& centroids, int 
 struct Cells {
   Matrix<float> centroids;                // [C, dim], C at least 1
   std::span<const std::int64_t> offsets;  // [C + 1]
+};
+
+namespace cpu {
+struct PreparedCells;
+}
+
+// Centroids and cells in bytes, for one assignment after the other. Any number of threads may
+// assign by it.
+class CellIndex {
+ public:
+  CellIndex();
+  CellIndex(CellIndex&&) noexcept;
+  CellIndex& operator=(CellIndex&&) noexcept;
+  ~CellIndex();
+
+  // As `assign_cells` takes them; kept by reference.
+  static Status make(const Matrix<float>& centroids, const Cells& cells, int threads,
+                     CellIndex* index);
+
+  // What `assign_cells` does; not before `make`.
+  Status assign(const Embeddings& embeddings, std::int64_t probes, int threads,
+                std::uint32_t* codes, float* scores) const;
+
+ private:
+  std::unique_ptr<cpu::PreparedCells> prepared_;
 };
 
 // Two levels: the best centroid of an embedding among those of its `probes` nearest cells. Cells
