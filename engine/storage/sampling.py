@@ -17,8 +17,9 @@ READ_PASSAGES: Final = 4096
 """Passages that are read at a time."""
 
 ROWS_DRAWN_FROM: Final = 4
-"""Embeddings of the drawn passages for each that the sample takes: those of one passage are alike,
-so that centroids of all rows of fewer passages cost a hundredth of recall@100."""
+"""Embeddings of the drawn passages for each that the sample takes: those of one passage are alike.
+With 1, 10,000 passages lose .006 of recall@10 and .016 of recall@100, whatever the held-out
+embeddings say, which lie in the same passages."""
 
 I64 = NDArray[np.int64]
 
