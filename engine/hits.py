@@ -24,9 +24,9 @@ def make_hits(ranking: Ranking, segments: Sequence[SegmentView], k: int) -> list
         way in which documents were spread over segments cannot be seen.
     """
     hits: list[Hit] = []
-    for number in np.unique(ranking.segment):
+    for number in sorted(set(ranking.segment.tolist())):
         rows = np.flatnonzero(ranking.segment == number)
-        hits += _hits_of_segment(segments[int(number)], ranking.take(rows))
+        hits += _hits_of_segment(segments[number], ranking.take(rows))
     hits.sort(key=lambda hit: (-hit.score, hit.id, hit.passage.ordinal))
     return hits[:k]
 
@@ -35,12 +35,12 @@ def _hits_of_segment(segment: SegmentView, ranking: Ranking) -> list[Hit]:
     docnos = segment.passage_document[ranking.pid].tolist()
     unique = sorted(set(docnos))
     documents = dict(zip(unique, segment.passages.documents(unique), strict=True))
-    spans, ordinals = segment.passages.spans(ranking.pid)
+    passages = segment.passages.passages(ranking.pid)
     hits = []
-    for row, docno in enumerate(docnos):
+    for docno, score, (start, end, ordinal) in zip(
+        docnos, ranking.score.tolist(), passages, strict=True
+    ):
         document = documents[docno]
-        start, end = (int(value) for value in spans[row])
-        passage = Passage(document.id, int(ordinals[row]), start, end, document.text[start:end])
-        score = float(ranking.score[row])
+        passage = Passage(document.id, ordinal, start, end, document.text[start:end])
         hits.append(Hit(document.id, score, document.text, dict(document.metadata), passage))
     return hits

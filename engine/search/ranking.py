@@ -73,6 +73,8 @@ def best(passages: Ranking, n: int) -> Ranking:
     """
     if len(passages) == 0:
         return passages
+    if _descends(passages.score):
+        return _cut_after_ties(passages, n)
     last = passages.score[top(passages.score, n)[-1]]
     rows = np.flatnonzero(passages.score >= last)
     if len(rows) > n + MAX_TIES:
@@ -115,12 +117,21 @@ def group_by_document(ranking: Ranking, segments: Sequence[SearchableSegment]) -
         The same order, one passage per document.
     """
     documents = np.empty(len(ranking), dtype=np.uint64)
-    for number in np.unique(ranking.segment):
+    for number in set(ranking.segment.tolist()):
         rows = ranking.segment == number
         docnos = segments[number].passage_document[ranking.pid[rows]]
         documents[rows] = docnos.astype(np.uint64) | (np.uint64(number) << np.uint64(32))
-    _, first = np.unique(documents, return_index=True)
-    return ranking.take(np.sort(first))
+    first: dict[int, int] = {}
+    for row, document in enumerate(documents.tolist()):
+        first.setdefault(document, row)
+    if len(first) == len(ranking):
+        return ranking
+    return ranking.take(np.fromiter(first.values(), dtype=np.int64, count=len(first)))
+
+
+def _descends(scores: NDArray[np.float32]) -> bool:
+    """Whether scores are best first already, as a search in bytes gives them; NaN is nowhere."""
+    return bool((scores[1:] <= scores[:-1]).all()) and scores[0] == scores[0]
 
 
 def _cut_after_ties(ranking: Ranking, n: int) -> Ranking:

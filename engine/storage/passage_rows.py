@@ -21,7 +21,11 @@ Row = tuple[Any, ...]
 
 def row_bytes(row: Row) -> int:
     """At most what a row takes in a file: a character has at least one byte."""
-    return sum(len(value) for value in row if isinstance(value, str | bytes))
+    total = 0
+    for value in row:
+        if type(value) is str or type(value) is bytes:
+            total += len(value)
+    return total
 
 
 def make_document(row: Row, name: str) -> Document:
@@ -54,6 +58,8 @@ def make_metadata(values: Any, where: str) -> dict[str, Any]:
     Raises:
         CorruptIndexError: anything else.
     """
+    if values == "{}":
+        return {}
     _require_text(values, limits.MAX_METADATA_BYTES, f"{where}: its metadata")
     try:
         metadata = _DECODER.decode(values)
@@ -84,6 +90,22 @@ def _is_deeper(value: Any, levels: int) -> bool:
     if not isinstance(value, list):
         return False
     return bool(value) and (levels == 0 or any(_is_deeper(item, levels - 1) for item in value))
+
+
+def make_passages(rows: Sequence[Row], name: str) -> list[tuple[int, int, int]]:
+    """Start, end and ordinal of rows `(pid, start, end, ordinal)`: quicker for a few than arrays.
+
+    Raises:
+        CorruptIndexError: as `make_spans`.
+    """
+    passages = []
+    for _, start, end, ordinal in rows:
+        if type(start) is not int or type(end) is not int or type(ordinal) is not int:
+            raise CorruptIndexError(f"{name}: a passage's span is not of whole numbers.")
+        if not 0 <= start <= end or ordinal < 0:
+            raise CorruptIndexError(f"{name}: a passage's span or ordinal is out of range.")
+        passages.append((start, end, ordinal))
+    return passages
 
 
 def make_spans(rows: Sequence[Row], name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from . import metadata
 from .connections import Connections
 from .directory import Directory
 from .identifiers import IdQuery, IdTable
-from .passage_rows import make_docnos, make_document, make_spans, row_bytes
+from .passage_rows import make_docnos, make_document, make_passages, make_spans, row_bytes
 from .passages_connection import SQLITE_ERRORS, connect, translated
 
 ROWS_PER_QUERY: Final = 500
@@ -114,9 +114,17 @@ class PassageStore:
             CorruptIndexError: the file is damaged.
             IndexError: a pid is not in the segment.
         """
+        return make_spans(self._passages(pids), self._name)
+
+    def passages(
+        self, pids: Sequence[int] | NDArray[np.integer[Any]]
+    ) -> list[tuple[int, int, int]]:
+        """Start, end and ordinal of passages, as `spans` gives them; for a few."""
+        return make_passages(self._passages(pids), self._name)
+
+    def _passages(self, pids: Sequence[int] | NDArray[np.integer[Any]]) -> list[tuple[Any, ...]]:
         select = "pid, start, end, ordinal FROM passages"
-        rows = self._rows(select, "pid", pids, self._file.n_passages)
-        return make_spans(rows, self._name)
+        return self._rows(select, "pid", pids, self._file.n_passages)
 
     def documents_where(self, key: str, operator: str, operand: Any) -> NDArray[np.uint32]:
         """Docnos, sorted, of documents that have the key and whose value satisfies the operator.
@@ -152,7 +160,11 @@ class PassageStore:
         n_rows: int,
     ) -> list[tuple[Any, ...]]:
         """Rows by number, in the order of the numbers; the key is the first column."""
-        wanted = [int(number) for number in numbers]
+        wanted = (
+            numbers.tolist()
+            if isinstance(numbers, np.ndarray)
+            else [int(number) for number in numbers]
+        )
         if wanted and not 0 <= min(wanted) <= max(wanted) < n_rows:
             raise IndexError(f"{self._name} has {n_rows} rows; {key} {max(wanted)} was asked for")
         distinct = list(dict.fromkeys(wanted))
