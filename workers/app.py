@@ -15,6 +15,8 @@ from .settings import ENCODE, MAINTENANCE, WorkerSettings, broker_options, queue
 if TYPE_CHECKING:
     from celery import Celery
 
+    from .tasks import Work
+
 logger = logging.getLogger(__name__)
 
 DRAIN: Final = "weft.drain"
@@ -108,8 +110,19 @@ def make_app(settings: WorkerSettings, *, encoder: EncoderLike | None = None) ->
     paths = settings.paths()
     app.conf.task_queues = _queues(paths)
     app.conf.beat_schedule = schedule(settings, paths)
-    add_tasks(app, settings, paths, encoder)
+    _close_at_end(add_tasks(app, settings, paths, encoder))
     return app
+
+
+def _close_at_end(work: Work) -> None:
+    """Give leases and pins back when a process of the worker ends as it should."""
+    from celery.signals import worker_process_shutdown, worker_shutdown
+
+    def close(**_: Any) -> None:
+        work.close()
+
+    for signal in (worker_process_shutdown, worker_shutdown):
+        signal.connect(close, weak=False)
 
 
 def _queues(paths: Mapping[str, Path]) -> dict[str, dict[str, str]]:

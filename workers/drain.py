@@ -34,13 +34,13 @@ class DrainReport:
         n_changes: applied.
         n_documents: among them, those that were encoded.
         n_dead: changes that were set aside.
-        more: whether something was left.
+        left: a change that nobody has got to; 0 if there is none.
     """
 
     n_changes: int = 0
     n_documents: int = 0
     n_dead: int = 0
-    more: bool = False
+    left: int = 0
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class Drain:
         deadline = time.monotonic() + seconds
         while True:
             if time.monotonic() >= deadline:
-                self.report.more = self._selection.has_more()
+                self.report.left = self._selection.next_free()
                 return self.report
             with self._selection.take(self._interrupts) as taken:
                 if not taken:

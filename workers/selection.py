@@ -122,10 +122,11 @@ class Selection:
             with self._context.lock:
                 self._context.in_hand.difference_update(change.sequence for change in taken)
 
-    def has_more(self) -> bool:
-        """Whether something waits that is in nobody's hands."""
+    def next_free(self) -> int:
+        """Something that waits and is in nobody's hands; 0 if nothing is."""
         self._alive.clear()
-        return any(self._is_free(entry) for entry in self._waiting())
+        free = (entry.sequence for entry in self._waiting() if self._is_free(entry))
+        return next(free, 0)
 
     def _waiting(self) -> list[Entry]:
         entries = self._inbox.entries(self._context.applied())

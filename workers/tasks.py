@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -63,6 +64,7 @@ class Work:
             settings.threads,
             settings.lease_seconds,
         )
+        self._lock = threading.Lock()
         self._observer: Observer | None = None
 
     def context(self, index_uuid: object) -> IngestContext:
@@ -89,14 +91,18 @@ class Work:
             raise InvalidParameterError(f"{sequence!r} is no submission.")
         if sequence in context.applied():
             return
-        if self._run(context).more:
-            send_drain(self._app, str(index_uuid), sequence)
+        left = self._run(context).left
+        if left:
+            # By a number that is not done yet, or whoever gets it would do nothing.
+            send_drain(self._app, str(index_uuid), left)
 
     def _run(self, context: IngestContext) -> DrainReport:
         from celery.exceptions import SoftTimeLimitExceeded
 
-        if self._observer is None:
-            self._observer = make_observer()
+        with self._lock:
+            # Metrics of one name can be made only once in a process.
+            if self._observer is None:
+                self._observer = make_observer()
         # Loaded before anything is taken in hand: no document is to blame if it cannot be.
         self._load(context)
         drain = Drain(context, self._settings.limits, self._observer, (SoftTimeLimitExceeded,))
