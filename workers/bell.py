@@ -108,4 +108,7 @@ class Bell:
                 error,
             )
             return False
+        except Exception:
+            logger.exception("The broker could not be told of submission %d", sequence)
+            return False
         return True

@@ -48,6 +48,8 @@ def serve(
         InvalidParameterError: an unknown kind or pool.
         MissingDependencyError: Celery is not installed.
         IndexNotFoundError, CorruptIndexError: one of the indexes cannot be read.
+        SystemExit: Celery gave up, on something in Redis that is no message for example; the log
+            says why. Start the worker again.
     """
     _check(kinds, pool, concurrency)
     # Several processes share the cores: threads that wait must not spin.
@@ -56,7 +58,7 @@ def serve(
         _prepare_metrics()
     app = make_app(settings, encoder=encoder)
     queues = [queue_name(kind, uuid) for uuid in settings.paths() for kind in kinds]
-    _on_ready(app, queues, metrics_port)
+    controllers = _on_ready(app, queues, metrics_port)
     arguments = [
         "--quiet",
         "worker",
@@ -69,6 +71,9 @@ def serve(
         "--without-heartbeat",
     ]
     app.worker_main(arguments)
+    if controllers and controllers[-1].exitcode:
+        # Celery keeps it to itself, and whoever starts workers again goes by it.
+        raise SystemExit(controllers[-1].exitcode)
 
 
 def _check(kinds: Sequence[str], pool: str, concurrency: int) -> None:
@@ -83,15 +88,20 @@ def _check(kinds: Sequence[str], pool: str, concurrency: int) -> None:
         raise InvalidParameterError(f"concurrency is {concurrency}: use 1 to 1024.")
 
 
-def _on_ready(app: Celery, queues: Sequence[str], metrics_port: int | None) -> None:
+def _on_ready(app: Celery, queues: Sequence[str], metrics_port: int | None) -> list[Any]:
+    """Have clock and metrics started; Celery's worker is put into the list that is returned."""
     from celery.signals import worker_ready
 
-    def start(**_: Any) -> None:
+    controllers: list[Any] = []
+
+    def start(sender: Any, **_: Any) -> None:
+        controllers.append(sender.controller)
         Clock(app, queues).start()
         if metrics_port is not None:
             _serve_metrics(metrics_port)
 
     worker_ready.connect(start, weak=False)
+    return controllers
 
 
 class Clock(threading.Thread):
@@ -139,6 +149,9 @@ class Clock(threading.Thread):
             self._app.send_task(entry["task"], args=entry["args"], retry=False, **entry["options"])
         except OperationalError as error:
             logger.warning("%s could not be sent: %s", entry["task"], error)
+        except Exception:
+            # Were the clock to stop, what Redis has lost would stay where it is.
+            logger.exception("%s could not be sent", entry["task"])
 
 
 def _prepare_metrics() -> None:

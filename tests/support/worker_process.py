@@ -78,17 +78,25 @@ def main():
     pool = given.pop("pool", "prefork")
     concurrency = given.pop("concurrency", 1)
     kinds = given.pop("kinds", ["encode", "maintenance"])
+    metrics_port = given.pop("metrics_port", None)
     encoder = WordEncoder()
     if given.pop("poison", False):
         encoder = PoisonedEncoder()
     limits = BatchLimits(**given.pop("limits", {}))
     settings = WorkerSettings((Path(index),), broker, limits, **given)
     set_up_logging("info")
-    serve(settings, kinds=kinds, pool=pool, concurrency=concurrency, encoder=encoder)
+    serve(
+        settings,
+        kinds=kinds,
+        pool=pool,
+        concurrency=concurrency,
+        metrics_port=metrics_port,
+        encoder=encoder,
+    )
 
 
 def PoisonedEncoder():
-    """An encoder that one text makes fail, and another one kills."""
+    """An encoder that one text makes fail, another one kills, and a third one never lets go."""
     from word_encoder import WordEncoder
 
     class Poisoned(WordEncoder):
@@ -98,6 +106,8 @@ def PoisonedEncoder():
                     raise ValueError("this text cannot be encoded")
                 if "killing" in text:
                     os.kill(os.getpid(), signal.SIGKILL)
+                if "endless" in text:
+                    time.sleep(3600)
             return super().encode_passages(texts)
 
     return Poisoned()
