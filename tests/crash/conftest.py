@@ -8,3 +8,4 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("campaigns" + ("" if campaigns.FULL else " (short)"))
         for line in campaigns.lines:
             terminalreporter.line(line)
+        campaigns.lines.clear()

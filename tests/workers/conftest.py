@@ -1,5 +1,6 @@
 """An index with a queue, and a real Redis."""
 
+import campaigns
 import pytest
 from redis_server import RedisServer
 from word_encoder import WordEncoder
@@ -32,3 +33,12 @@ def redis_server(tmp_path_factory):
     server = RedisServer(tmp_path_factory.mktemp("redis")).start()
     yield server
     server.kill()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the campaigns have counted, once."""
+    if campaigns.lines:
+        terminalreporter.section("campaigns" + ("" if campaigns.FULL else " (short)"))
+        for line in campaigns.lines:
+            terminalreporter.line(line)
+        campaigns.lines.clear()
