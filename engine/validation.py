@@ -19,13 +19,14 @@ from .errors import (
     InvalidParameterError,
     InvalidQueryError,
 )
+from .shown import shown
 
 
 def check_id(id: object) -> str:
     """Return a usable document id or raise `InvalidDocumentError`."""
     if not isinstance(id, str):
         raise InvalidDocumentError(
-            f"Document id {id!r} is a {type(id).__name__}: ids are strings. Use str(...)."
+            f"Document id {shown(id)} is a {type(id).__name__}: ids are strings. Use str(...)."
         )
     if not id:
         raise InvalidDocumentError("A document id is empty: give it a name of its own.")
@@ -43,7 +44,9 @@ def check_id(id: object) -> str:
 def check_ids(ids: object) -> list[str]:
     """Return a list of usable ids; a single string is refused, since it is iterable too."""
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-        raise InvalidDocumentError(f"ids must be a sequence of strings, not {ids!r}: pass [id].")
+        raise InvalidDocumentError(
+            f"ids must be a sequence of strings, not {shown(ids)}: pass [id]."
+        )
     return [check_id(id) for id in ids]
 
 
@@ -178,7 +181,7 @@ def _check_value(value: object, where: str, depth: int) -> None:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str) or not key or "\0" in key:
-                raise InvalidDocumentError(f"{where}: key {key!r} is not a usable string.")
+                raise InvalidDocumentError(f"{where}: key {shown(key)} is not a usable string.")
             _check_value(item, f"{where}[{key!r}]", depth + 1)
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
@@ -191,7 +194,7 @@ def _check_scalar(value: object, where: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidDocumentError(f"{where} is {value!r}, which JSON does not know: use None.")
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-        raise InvalidDocumentError(f"{where} is {value!r}, more than 64 bits: use a string.")
+        raise InvalidDocumentError(f"{where} is {shown(value)}, more than 64 bits: use a string.")
     if isinstance(value, str) and "\0" in value:
         raise InvalidDocumentError(f"{where} holds a NUL character: remove it.")
     if value is not None and not isinstance(value, str | int | float | bool):
@@ -218,7 +221,7 @@ def check_query_text(text: str) -> str:
     """Return a usable query text or raise `InvalidQueryError`."""
     if not isinstance(text, str):
         raise InvalidQueryError(
-            f"The query {text!r:.40} is a {type(text).__name__}: pass a string."
+            f"The query {shown(text)} is a {type(text).__name__}: pass a string."
         )
     if not text.strip():
         raise InvalidQueryError("The query is empty: pass some words.")
@@ -240,7 +243,7 @@ def check_dim(dim: object) -> int:
     """Return a usable dim or raise `InvalidParameterError`."""
     if isinstance(dim, bool) or not isinstance(dim, int) or not 1 <= dim <= limits.MAX_DIM:
         raise InvalidParameterError(
-            f"dim is {dim!r}: use a whole number from 1 to {limits.MAX_DIM}."
+            f"dim is {shown(dim)}: use a whole number from 1 to {limits.MAX_DIM}."
         )
     return dim
 
@@ -249,7 +252,7 @@ def check_integer(name: str, value: object, low: int, high: int) -> int:
     """Return an integer parameter in `[low, high]` or raise `InvalidParameterError`."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidParameterError(
-            f"{name} is {value!r}: use a whole number from {low:,} to {high:,}."
+            f"{name} is {shown(value)}: use a whole number from {low:,} to {high:,}."
         )
     return value
 
@@ -257,16 +260,16 @@ def check_integer(name: str, value: object, low: int, high: int) -> int:
 def check_flag(name: str, value: object) -> bool:
     """Return a parameter that is True or False, or raise `InvalidParameterError`."""
     if not isinstance(value, bool):
-        raise InvalidParameterError(f"{name} is {value!r}: use True or False.")
+        raise InvalidParameterError(f"{name} is {shown(value)}: use True or False.")
     return value
 
 
 def check_path(path: object) -> Path:
     """Return the path of an index or raise `InvalidParameterError`."""
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise InvalidParameterError(f"path is {path!r:.40}: pass a string or a pathlib.Path.")
+        raise InvalidParameterError(f"path is {shown(path)}: pass a string or a pathlib.Path.")
     if not os.fspath(path) or "\0" in os.fspath(path):
-        raise InvalidParameterError(f"path is {path!r:.40}, which is no name of a folder.")
+        raise InvalidParameterError(f"path is {shown(path)}, which is no name of a folder.")
     return Path(path)
 
 
@@ -296,7 +299,7 @@ def check_budget(seconds: object, max_steps: object) -> None:
         number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if not number or not 0 <= float(seconds) < math.inf:  # type: ignore[arg-type]
             raise InvalidParameterError(
-                f"seconds is {seconds!r}: use a finite number from 0, or None for no bound."
+                f"seconds is {shown(seconds)}: use a finite number from 0, or None for no bound."
             )
     if max_steps is not None:
         check_integer("max_steps", max_steps, 0, 10**9)

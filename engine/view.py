@@ -23,6 +23,7 @@ from .search.filters import parse_filter
 from .search.pipeline import rank
 from .search.plan import SearchPlan, make_plan
 from .search.segments import Mask, passage_mask
+from .shown import shown
 from .storage.generation import find_alive
 from .storage.identifiers import IdQuery
 from .storage.manifest import Manifest
@@ -177,7 +178,7 @@ class IndexView(Closing):
         if texts or isinstance(query, bytes | Mapping) or not hasattr(query, "__len__"):
             hint = " For several texts use search_batch." if texts else ""
             raise InvalidQueryError(
-                f"The query is {query!r:.40}, a {type(query).__name__}: pass a string or an array "
+                f"The query is {shown(query)}, a {type(query).__name__}: pass a string or an array "
                 f"[vectors, dim].{hint}"
             )
         return check_query_embeddings(query, self.manifest.dim)

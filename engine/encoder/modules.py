@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import CheckpointError
+from ..shown import shown
 from .configuration import Settings, read_json, read_object
 
 ACTIVATIONS: Final = frozenset(
@@ -67,7 +68,7 @@ def read_modules(folder: Path) -> Modules | None:
     if not pools:
         for kind in kinds[1:]:
             if kind not in _NEUTRAL | {"Dense"}:
-                raise CheckpointError(f"{path} lists a module of unknown kind {kind!r}")
+                raise CheckpointError(f"{path} lists a module of unknown kind {shown(kind)}")
     dense = () if pools else tuple(_dense(where) for kind, where in listed if kind == "Dense")
     return Modules(listed[0][1], dense, pools)
 
@@ -81,7 +82,7 @@ def _entries(path: Path) -> list[object]:
 
 def _kind_and_folder(path: Path, entry: object) -> tuple[str, Path]:
     if not isinstance(entry, dict):
-        raise CheckpointError(f"{path}: each module must be a JSON object, not {entry!r}")
+        raise CheckpointError(f"{path}: each module must be a JSON object, not {shown(entry)}")
     found = Settings(path, entry)
     kind = found.text("type", "").rpartition(".")[2]
     inside = Path(found.text("path", ""))
@@ -96,7 +97,8 @@ def _dense(folder: Path) -> DenseModule:
     activation = found.text("activation_function", "Identity").rpartition(".")[2]
     if activation not in ACTIVATIONS:
         raise CheckpointError(
-            f"{path}: unknown activation {activation!r}; known are {', '.join(sorted(ACTIVATIONS))}"
+            f"{path}: unknown activation {shown(activation)}; known are "
+            f"{', '.join(sorted(ACTIVATIONS))}"
         )
     return DenseModule(
         folder=folder,

@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import limits
 from ..errors import InvalidFilterError
+from ..shown import shown
 from .segments import Mask, MetadataLookup
 
 LOGICAL: Final = ("$and", "$or", "$not")
@@ -125,7 +126,7 @@ class _Parser:
         self._descend(depth)
         if not isinstance(specification, Mapping):
             raise InvalidFilterError(
-                f"A filter is an object such as {{'year': 1999}}, not {_shown(specification)}."
+                f"A filter is an object such as {{'year': 1999}}, not {shown(specification)}."
             )
         parts = [self._entry(key, value, depth) for key, value in specification.items()]
         return parts[0] if len(parts) == 1 else All(tuple(parts))
@@ -141,7 +142,7 @@ class _Parser:
     def _junction(self, operator: str, operand: object, depth: int) -> Filter:
         if not isinstance(operand, list | tuple) or not operand:
             raise InvalidFilterError(
-                f"{operator} takes a list of at least one filter, not {_shown(operand)}."
+                f"{operator} takes a list of at least one filter, not {shown(operand)}."
             )
         parts = tuple(self.parse(part, depth + 1) for part in operand)
         return All(parts) if operator == "$and" else AnyOf(parts)
@@ -163,13 +164,13 @@ class _Parser:
         if operator not in COMPARISONS:
             hint = "" if str(operator).startswith("$") else f", or write '{key}.{operator}'"
             raise InvalidFilterError(
-                f"Unknown operator {_shown(operator)} under key {key!r}: use one of "
+                f"Unknown operator {shown(operator)} under key {key!r}: use one of "
                 f"{', '.join(COMPARISONS)}{hint}."
             )
         if operator == "$not":
             if not isinstance(operand, Mapping):
                 raise InvalidFilterError(
-                    f"$not under key {key!r} takes an object of operators, not {_shown(operand)}: "
+                    f"$not under key {key!r} takes an object of operators, not {shown(operand)}: "
                     "use $ne for a value."
                 )
             return Not(self._field(key, operand, depth))
@@ -204,10 +205,10 @@ class _Parser:
 
 def _check_key(key: object) -> None:
     if not isinstance(key, str) or not key:
-        raise InvalidFilterError(f"A filter's keys are non-empty strings, not {_shown(key)}.")
+        raise InvalidFilterError(f"A filter's keys are non-empty strings, not {shown(key)}.")
     if key.startswith("$") and key not in LOGICAL:
         raise InvalidFilterError(
-            f"Unknown operator {_shown(key)} where a key is expected: the known ones are "
+            f"Unknown operator {shown(key)} where a key is expected: the known ones are "
             f"{', '.join(LOGICAL)} here and {', '.join(COMPARISONS)} under a key."
         )
     _check_text(key)
@@ -223,11 +224,13 @@ def _check_value(operator: str, operand: object, depth: int = 0) -> None:
     if isinstance(operand, str):
         _check_text(operand)
     elif isinstance(operand, float) and not math.isfinite(operand):
-        raise InvalidFilterError(f"{operator} cannot compare with {operand!r}: metadata has none.")
+        raise InvalidFilterError(
+            f"{operator} cannot compare with {shown(operand)}: metadata has none."
+        )
     elif isinstance(operand, Mapping):
         for key, value in operand.items():
             if not isinstance(key, str):
-                raise InvalidFilterError(f"{operator}: {_shown(key)} is no key of metadata.")
+                raise InvalidFilterError(f"{operator}: {shown(key)} is no key of metadata.")
             _check_text(key)
             _check_value(operator, value, depth + 1)
     elif isinstance(operand, list | tuple):
@@ -235,21 +238,21 @@ def _check_value(operator: str, operand: object, depth: int = 0) -> None:
             _check_value(operator, value, depth + 1)
     elif operand is not None and not isinstance(operand, bool | int | float):
         raise InvalidFilterError(
-            f"{operator} cannot compare with {_shown(operand)}: use text, numbers, booleans, None, "
+            f"{operator} cannot compare with {shown(operand)}: use text, numbers, booleans, None, "
             "lists or objects of them. Convert dates as in the metadata, with .isoformat()."
         )
 
 
 def _check_ordered(operator: str, operand: object) -> None:
     if isinstance(operand, bool) or not isinstance(operand, int | float | str):
-        raise InvalidFilterError(f"{operator} takes a number or a text, not {_shown(operand)}.")
+        raise InvalidFilterError(f"{operator} takes a number or a text, not {shown(operand)}.")
     _check_value(operator, operand)
 
 
 def _check_list(operator: str, operand: object) -> None:
     if not isinstance(operand, list | tuple):
         raise InvalidFilterError(
-            f"{operator} takes a list of values, not {_shown(operand)}: write [value]."
+            f"{operator} takes a list of values, not {shown(operand)}: write [value]."
         )
     if len(operand) <= limits.MAX_FILTER_CLAUSES:
         _check_value(operator, operand)
@@ -257,7 +260,7 @@ def _check_list(operator: str, operand: object) -> None:
 
 def _check_flag(operator: str, operand: object) -> None:
     if not isinstance(operand, bool):
-        raise InvalidFilterError(f"{operator} takes True or False, not {_shown(operand)}.")
+        raise InvalidFilterError(f"{operator} takes True or False, not {shown(operand)}.")
 
 
 def _check_text(text: str) -> None:
@@ -268,15 +271,6 @@ def _check_text(text: str) -> None:
             f"The filter holds a lone surrogate ({text[:40]!r}), which no metadata can: decode "
             "its source again as UTF-8."
         ) from error
-
-
-def _shown(value: object) -> str:
-    """A value for a message, cut to a readable length."""
-    try:
-        text = repr(value)
-    except RecursionError:
-        text = "a deeply nested value"
-    return f"{text[:80]}… ({type(value).__name__})" if len(text) > 80 else text
 
 
 _OPERANDS: Final[Mapping[str, Callable[[str, Any], None]]] = {

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from .. import limits
 from ..errors import InvalidParameterError
+from ..shown import shown
 from ..validation import check_flag, check_integer
 
 GroupBy = Literal["document", "passage"]
@@ -167,7 +168,7 @@ def _check_threshold(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InvalidParameterError(
-            f"centroid_score_threshold is {value!r}: use a finite number (centroid scores of "
+            f"centroid_score_threshold is {shown(value)}: use a finite number (centroid scores of "
             "unit vectors lie between -1 and 1), or None to let every token take part."
         )
     return float(value)
@@ -176,5 +177,5 @@ def _check_threshold(value: object) -> float | None:
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> Any:
     if value not in choices:
         listed = " or ".join(repr(choice) for choice in choices)
-        raise InvalidParameterError(f"{name} is {value!r}: use {listed}.")
+        raise InvalidParameterError(f"{name} is {shown(value)}: use {listed}.")
     return value

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InvalidInputError, InvalidParameterError, InvalidQueryError
 from ..search.plan import default_parameters
+from ..shown import shown
 from ..validation import check_integer
 from ..view import IndexView
 from ..view import Query as GivenQuery
@@ -77,10 +78,10 @@ def _check(queries: object, recall: object, k: object, sample: object, seconds: 
     check_integer("k", k, 1, MAX_K)
     if _not_a_number(recall) or not 0 < recall <= 1:  # type: ignore[operator]
         raise InvalidParameterError(
-            f"recall is {recall!r}: use a number above 0 and up to 1, such as 0.95."
+            f"recall is {shown(recall)}: use a number above 0 and up to 1, such as 0.95."
         )
     if _not_a_number(seconds) or not 0 < seconds < math.inf:  # type: ignore[operator]
-        raise InvalidParameterError(f"seconds is {seconds!r}: use a finite number above 0.")
+        raise InvalidParameterError(f"seconds is {shown(seconds)}: use a finite number above 0.")
     if sample is not None:
         check_integer("sample", sample, 1, MAX_SAMPLE)
         if queries is not None:

@@ -102,6 +102,12 @@ class _TextParser(HTMLParser):
         elif not self._hidden:
             self._pieces.append(data if self._preformatted else data.replace("\n", " "))
 
+    def parse_html_declaration(self, i: int) -> int:
+        """A marked section is skipped like a comment, as browsers do; the base class gives up."""
+        if self.rawdata.startswith("<![", i):
+            return self.parse_bogus_comment(i)
+        return super().parse_html_declaration(i)
+
     def _break(self, tag: str) -> None:
         if tag in {"td", "th"}:
             self._pieces.append(" ")

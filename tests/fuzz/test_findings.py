@@ -27,6 +27,40 @@ from weft.engine.storage.manifest_decoding import decode_manifest
 from weft.integrations.files import FileOptions, SourceFile, read_file
 
 
+@pytest.mark.parametrize(
+    "markup", ["<![\x03\x01", "<![", "<![x[y]]>", "<![CDATA[a]]>", "<!", "<![>"]
+)
+def test_marked_sections_of_a_page_are_skipped(tmp_path, markup):
+    path = tmp_path / "page.html"
+    path.write_text(f"<p>before</p>{markup}<p>after")
+    source = SourceFile(path, "page.html", "html", path.stat().st_size)
+    (document,) = list(read_file(source, FileOptions()))
+    assert "before" in document.text
+
+
+def test_values_nested_too_deep_to_be_shown(files, tmp_path):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    index = weft.Index.create(tmp_path / "index", dim=4)
+    for use in (
+        lambda: index.get([deep]),
+        lambda: index.explain("query", deep),
+        lambda: index.search(deep),
+        lambda: index.search([[1.0] * 4], k=deep),
+        lambda: index.search([[1.0] * 4], filter=deep),
+        lambda: index.search([[1.0] * 4], effort=deep),
+        lambda: index.tune(recall=deep),
+        lambda: index.add([deep]),
+        lambda: index.add(["text"], ids=[deep]),
+        lambda: index.add(["text"], metadata=[{"key": deep}]),
+        lambda: index.delete([deep]),
+        lambda: index.maintain(seconds=deep),
+    ):
+        with pytest.raises(InvalidInputError):
+            use()
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     return build(tmp_path_factory.mktemp("index") / "coded")
