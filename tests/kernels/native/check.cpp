@@ -19,6 +19,8 @@
 #include "weft/coded_search.h"
 #include "weft/maxsim.h"
 #include "weft/residual.h"
+#include "weft/squared_lengths.h"
+#include "weft/sum_rows.h"
 #include "weft/targets.h"
 #include "weft/topk.h"
 
@@ -123,9 +125,20 @@ int check_memory() {
   failures += exhaust("assign", [&] {
     return weft::assign({E.data, nullptr, kTokens, kDim}, C, kThreads, best.data(), out);
   });
+  const std::vector<std::int64_t> cell_offsets = {0, 2, kCentroids};
+  const weft::Cells cells{{centroids.data(), 2, kDim}, cell_offsets};
+  const weft::Embeddings rows{E.data, nullptr, kTokens, kDim};
+  failures += exhaust("assign_cells", [&] {
+    return weft::assign_cells(rows, C, cells, 2, kThreads, best.data(), out);
+  });
+  failures += exhaust("sum_rows", [&] {
+    return weft::sum_rows(rows, K, kCentroids, kThreads, out);
+  });
+  failures += exhaust("squared_lengths", [&] {
+    return weft::squared_lengths(rows, kThreads, out);
+  });
   failures += exhaust("compress", [&] {
-    return weft::compress({E.data, nullptr, kTokens, kDim}, C, K, cutoffs, buckets, kThreads,
-                          residuals.data(), norms.data());
+    return weft::compress(rows, C, K, cutoffs, buckets, kThreads, residuals.data(), norms.data());
   });
   failures += exhaust("decompress", [&] {
     return weft::decompress(coded, C, buckets, kThreads, out);
