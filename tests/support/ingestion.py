@@ -6,6 +6,7 @@ from collections import Counter
 from random import Random
 
 from weft import Document, Index
+from weft.engine.errors import IndexNotFoundError
 from weft.engine.storage.check import check
 from weft.engine.storage.directory import LocalDirectory
 from weft.engine.storage.sequences import Applied
@@ -50,6 +51,8 @@ class Producers:
         self.ledger = Ledger()
         self.n_passages = 0
         self.errors = []
+        self._n_allowed = 0
+        self._lock = threading.Lock()
         self._allowed = threading.Semaphore(0)
         self._stop = False
         self._clients = [Client(index, broker, **options) for _ in range(n_producers)]
@@ -61,6 +64,7 @@ class Producers:
             thread.start()
 
     def allow(self, n_passages):
+        self._n_allowed += n_passages
         self._allowed.release(n_passages)
 
     def _produce(self, number, client):
@@ -78,16 +82,23 @@ class Producers:
         """One new passage or more, perhaps over old ones, perhaps with deletions."""
         ids = {f"d{step}"} if random.random() < 0.7 else {shared(random)}
         while random.random() < 0.3 and self._allowed.acquire(blocking=False):
-            ids.add(random.choice([shared(random), f"d{step}-{len(ids)}"]))
+            other = shared(random)
+            ids.add(f"d{step}-{len(ids)}" if other in ids or random.random() < 0.5 else other)
         texts = [f"passage {step} of {id} {'word ' * random.randint(0, 5)}" for id in sorted(ids)]
         documents = [Document(id, text) for id, text in zip(sorted(ids), texts, strict=True)]
         deletions = [] if random.random() < 0.8 else list({shared(random)} - ids)
         self.ledger.note(client.submit(documents, delete=deletions), documents, deletions)
-        self.n_passages += len(documents)
+        with self._lock:
+            self.n_passages += len(documents)
+
+    def pending(self):
+        """Whether something that was allowed is not acknowledged yet."""
+        assert not self.errors, self.errors
+        return bool(self._allowed._value) or self.n_passages < self._n_allowed
 
     def finish(self):
         """Wait until all that was allowed is submitted."""
-        while self._allowed._value and not self.errors:
+        while self.pending():
             time.sleep(0.01)
         self.close()
         assert not self.errors, self.errors
@@ -124,7 +135,11 @@ class QueueWatch(threading.Thread):
 
     def run(self):
         while not self._ended.wait(LOOK_SECONDS):
-            self.look(time.monotonic())
+            try:
+                self.look(time.monotonic())
+            except IndexNotFoundError:
+                # The test has failed, and has removed it.
+                return
 
     def look(self, now):
         entries = self._inbox.entries(Applied.of(self._manifests.newest()))
