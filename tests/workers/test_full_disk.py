@@ -19,6 +19,9 @@ OPTIONS = {"lease_seconds": 2, "sweep_seconds": 1, "maintenance_seconds": 1}
 N_DOCUMENTS = 40
 SECONDS = 60
 
+LEFT = [("bytes", 0), ("inodes", 6), ("bytes", 16 << 10), ("bytes", 160 << 10), ("inodes", 0)]
+"""What is left of the disk when the worker goes on, so that different steps fail."""
+
 
 @pytest.fixture
 def disk(tmp_path):
@@ -60,11 +63,7 @@ def fill(disk, what):
     {"bytes": disk.fill, "inodes": disk.fill_inodes}[kind](free)
 
 
-@pytest.mark.parametrize(
-    "what",
-    [("bytes", 0), ("bytes", 16 << 10), ("bytes", 160 << 10), ("inodes", 0), ("inodes", 6)],
-    ids=str,
-)
+@pytest.mark.parametrize("what", LEFT if campaigns.FULL else LEFT[:2], ids=str)
 def test_full_in_mid_commit(disk, worker, redis_server, what):
     path = disk.path / "index"
     with (
@@ -88,7 +87,7 @@ def test_full_in_mid_commit(disk, worker, redis_server, what):
     assert contents(path) == old | new | accepted
     worker.stop()
     assert [name for name in (path / "inbox").iterdir() if not name.name.isdigit()] == []
-    campaigns.report("full disk", [(f"{what[1]:,} {what[0]} left", 1)])
+    campaigns.report("full disk", [("recovered", 1), (f"{what[0]} left", what[1])])
 
 
 def assert_served(index, path, client, old):
