@@ -82,6 +82,10 @@ def main():
     encoder = WordEncoder()
     if given.pop("poison", False):
         encoder = PoisonedEncoder()
+    if given.pop("soak", False):
+        from searching import SoakEncoder
+
+        encoder = SoakEncoder()
     limits = BatchLimits(**given.pop("limits", {}))
     settings = WorkerSettings((Path(index),), broker, limits, **given)
     set_up_logging("info")
