@@ -143,7 +143,7 @@ class QueueWatch(threading.Thread):
 
     def look(self, now):
         entries = self._inbox.entries(Applied.of(self._manifests.newest()))
-        tried = {entry.sequence: entry.tries for entry in entries if entry.tries}
+        tried = {entry.sequence: entry.tries for entry in entries if entry.tries and not entry.dead}
         for sequence, (tries, since) in list(self._seen.items()):
             if tried.get(sequence) != tries:
                 self.slowest_seconds = max(self.slowest_seconds, now - since)
