@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from harnesses import HARNESSES, make
 from harnesses.base import Harness
 
+PARTS = ("/engine/", "/integrations/", "/workers/")
+
 SLOW_SECONDS = 5.0
 """Of the processor: the machine may be busy with something else."""
 
@@ -56,7 +58,7 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     inside = [f for f in frames if "/fuzz/" not in f.filename]
     last = (inside or frames)[-1]
-    ours = [f for f in frames if "/engine/" in f.filename or "/integrations/" in f.filename]
+    ours = [f for f in frames if any(part in f.filename for part in PARTS)]
     at = (ours or [last])[-1]
     return f"{type(error).__name__} at {at.filename.rpartition('/')[2]}:{at.lineno} {at.name}"
 

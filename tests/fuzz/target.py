@@ -17,13 +17,13 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import sanitized_kernels  # noqa: F401 before anything that imports the kernels
 
-with atheris.instrument_imports(include=["weft.engine", "weft.integrations"]):
+with atheris.instrument_imports(include=["weft.engine", "weft.integrations", "weft.workers"]):
     from harnesses import make
 
 
 def main() -> None:
     """Fuzz until libFuzzer is told to stop, or something is found."""
-    with atheris.instrument_imports(include=["weft.engine", "weft.integrations"]):
+    with atheris.instrument_imports(include=["weft.engine", "weft.integrations", "weft.workers"]):
         harness = make(sys.argv.pop(1))
         harness.run(b"")
     atexit.register(harness.close)

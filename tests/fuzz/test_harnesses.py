@@ -9,7 +9,17 @@ from explore import explore, scripts
 from harnesses import HARNESSES, make
 
 SLOW = frozenset(
-    {"repair", "passages", "names", "segment", "weights", "tombstones", "codec", "generation"}
+    {
+        "repair",
+        "passages",
+        "names",
+        "segment",
+        "weights",
+        "tombstones",
+        "codec",
+        "generation",
+        "inbox",
+    }
 )
 
 

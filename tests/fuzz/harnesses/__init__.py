@@ -19,6 +19,8 @@ HARNESSES: Final = {
     "passages": "segments.PassagesFile",
     "repair": "repairs.Repair",
     "queries": "queries.Queries",
+    "submission": "inboxes.SubmissionFile",
+    "inbox": "inboxes.InboxFiles",
     "jsonl": "user_files.JsonLines",
     "tables": "user_files.Tables",
     "markup": "user_files.Markup",
