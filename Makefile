@@ -36,9 +36,11 @@ demo: $(VENV)/.stamp-demo ## index real text of this machine and answer five que
 test: $(VENV)/.stamp-test ## run all tests
 	$(BIN)/python -m pytest
 
-crash: $(VENV)/.stamp-test ## all campaigns at full size: kills, power losses, failing calls (half an hour)
+crash: $(VENV)/.stamp-test ## all campaigns at full size: kills, power losses, failing calls and Redis (over an hour)
 	WEFT_CRASH=full $(BIN)/python -m pytest tests/crash tests/state tests/check/test_flips.py \
-		tests/storage/test_queue.py tests/storage/test_history.py
+		tests/storage/test_queue.py tests/storage/test_history.py \
+		tests/workers/test_worker_kills.py tests/workers/test_redis_faults.py \
+		tests/workers/test_full_disk.py tests/workers/test_searchers.py
 
 .SECONDARY: build/asan/.stamp build/tsan/.stamp
 build/asan/.stamp: SANITIZERS := address;undefined
