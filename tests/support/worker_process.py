@@ -80,6 +80,9 @@ def main():
     kinds = given.pop("kinds", ["encode", "maintenance"])
     metrics_port = given.pop("metrics_port", None)
     encoder = WordEncoder()
+    if given.pop("model", False):
+        # The index's own.
+        encoder = None
     if given.pop("poison", False):
         encoder = PoisonedEncoder()
     if given.pop("soak", False):

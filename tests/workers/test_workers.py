@@ -205,8 +205,8 @@ def test_metrics(index, client, redis_server, tmp_path):
     assert float(values["weft_lag_seconds_count"]) == 3
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
-def test_other_pools(index, client, redis_server, tmp_path, pool):
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_several_drains_in_one_worker(index, client, redis_server, tmp_path, pool):
     limits = {"operations": 2}
     with worker(index, redis_server, tmp_path, pool=pool, concurrency=3, limits=limits) as running:
         ids = submit_many(client, 60)
