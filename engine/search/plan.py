@@ -143,8 +143,8 @@ PLAID_NPROBE: Final = 8
 # nprobe, ndocs at least and per hit, n_rescored at least and per hit.
 _PRESETS: Final = {
     "fast": (16, 512, 8, 160, 3),
-    "balanced": (32, 1024, 16, 256, 4),
-    "exact": (32, 1024, 16, 256, 4),
+    "balanced": (32, 1024, 24, 320, 8),
+    "exact": (32, 1024, 24, 320, 8),
 }
 
 

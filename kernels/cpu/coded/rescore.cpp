@@ -9,7 +9,7 @@
 namespace weft::cpu {
 namespace {
 
-constexpr std::int64_t kPassagesPerTask = 64;
+constexpr std::int64_t kPassagesPerTask = 16;  // so few that threads end together
 constexpr std::int64_t kAhead = 16;      // passages whose codes are asked for in advance
 
 constexpr std::int64_t kTileRows = 24;  // of floats, whole tiles of six
