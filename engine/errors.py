@@ -15,6 +15,7 @@
     │   └── CheckpointError                 a model folder that cannot be read
     ├── MissingDependencyError (ImportError) an extra that is not installed
     ├── IndexNotFoundError (FileNotFoundError)
+    │   └── IndexReplacedError              another index stands where it was opened
     ├── IndexExistsError (FileExistsError)
     ├── UnsupportedFormatError              written by a newer Weft
     ├── CorruptIndexError                   a byte on disk is not what was written
@@ -23,6 +24,8 @@
     │   ├── CommitConflictError             other writers kept winning
     │   ├── QueueFullError                  too many documents wait in the inbox
     │   └── WriterClosedError               a writer that failed an fsync, or was closed
+    ├── SubmissionFailedError               workers set aside what was submitted
+    ├── SubmissionPendingError (TimeoutError) not committed in the time that was given
     └── SnapshotClosedError                 a snapshot used after close, or collected
 
 Each message names the culprit and the remedy. Nothing has been written when an
@@ -30,6 +33,8 @@ InvalidInputError is raised.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class WeftError(Exception):
@@ -92,6 +97,10 @@ class IndexNotFoundError(WeftError, FileNotFoundError):
     """The path holds no Weft index."""
 
 
+class IndexReplacedError(IndexNotFoundError):
+    """Another index has taken the place of the one that is open; open it again."""
+
+
 class IndexExistsError(WeftError, FileExistsError):
     """The path already holds an index, or files that are not one."""
 
@@ -122,6 +131,23 @@ class QueueFullError(StorageError):
 
 class WriterClosedError(StorageError):
     """The writer was closed, or ended itself after a failed fsync; open the index again."""
+
+
+class SubmissionFailedError(WeftError):
+    """Workers set aside what was submitted, or some documents of it; the others are in the index.
+
+    Args:
+        message: for people.
+        reasons: why, by document id; "" stands for all of them.
+    """
+
+    def __init__(self, message: str, reasons: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons or {})
+
+
+class SubmissionPendingError(WeftError, TimeoutError):
+    """What was submitted is durable, but was not committed in the time that was given."""
 
 
 class SnapshotClosedError(WeftError):

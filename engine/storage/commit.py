@@ -18,7 +18,7 @@ from ..errors import (
 )
 from .directory import Directory, SyncFailedError
 from .files import discard_file
-from .generation import newest_generation, read_manifest
+from .generation import is_there, newest_generation, read_manifest
 from .layout import manifest_name, temporary_name
 from .manifest import MAX_MANIFEST_BYTES, Manifest
 from .reader import Reader, Snapshot
@@ -133,7 +133,8 @@ def publish(
         file.write_at(0, data)
     try:
         # A writer that slept may have been overtaken and collected, so that the name is free again.
-        if base is not None and not directory.exists(manifest_name(base.generation)):
+        # Or the whole index was replaced by another one of as many generations.
+        if base is not None and not is_there(directory, base):
             return False
         outcome.may_be_published = True
         won = _link(directory, temporary, successor, outcome)

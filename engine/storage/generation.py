@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import Codec
-from ..errors import CorruptIndexError, UnsupportedFormatError
+from ..errors import CorruptIndexError, IndexReplacedError, UnsupportedFormatError
 from .codec_store import read_codec
 from .connections import Connections
 from .directory import Directory
@@ -25,6 +25,9 @@ from .tombstones import Tombstones, alive_documents, read_tombstones
 
 MAX_ATTEMPTS: Final = 20
 """Newest manifests that may be collected under a look at them before it gives up."""
+
+START_BYTES: Final = 256
+"""Of a manifest, with the ids of its commit and its index."""
 
 LONGEST_BYTES: Final = 4 * MAX_MANIFEST_BYTES
 """Longest manifest whose checksum is looked at, to tell one of a newer Weft from damage."""
@@ -58,6 +61,30 @@ def newest_generation(directory: Directory) -> int | None:
     """The highest generation whose manifest is there."""
     found = generations(directory)
     return found[-1] if found else None
+
+
+def is_there(directory: Directory, manifest: Manifest) -> bool:
+    """Whether a manifest stands under its name, and not one of an index that took its place."""
+    name = manifest_name(manifest.generation)
+    try:
+        # The commit's id is among the first fields: the rest need not be read to find it.
+        if manifest.commit_uuid.encode() in directory.read(name, 0, START_BYTES):
+            return True
+        return read_manifest(directory, manifest.generation).commit_uuid == manifest.commit_uuid
+    except FileNotFoundError:
+        return False
+
+
+def require_same_index(directory: Directory, before: Manifest, now: Manifest) -> None:
+    """Raise `IndexReplacedError` if a manifest is not a later one of the same index."""
+    same_generation = now.generation == before.generation
+    if now.index_uuid != before.index_uuid or (
+        same_generation and now.commit_uuid != before.commit_uuid
+    ):
+        raise IndexReplacedError(
+            f"{directory} holds another index than when it was opened: it was made anew, or put "
+            "back from a copy. Open it again."
+        )
 
 
 def newest_names(directory: Directory, segment_id: str) -> bool:

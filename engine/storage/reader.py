@@ -12,10 +12,21 @@ from typing import Final
 
 from ..closing import Closing
 from ..codec import Codec
-from ..errors import CorruptIndexError, IndexNotFoundError, SnapshotClosedError, WeftError
+from ..errors import (
+    CorruptIndexError,
+    IndexNotFoundError,
+    IndexReplacedError,
+    SnapshotClosedError,
+    WeftError,
+)
 from .directory import Directory, LocalDirectory
 from .forks import tell_after_fork
-from .generation import SegmentPool, newest_generation, read_manifest
+from .generation import (
+    SegmentPool,
+    newest_generation,
+    read_manifest,
+    require_same_index,
+)
 from .layout import manifest_name
 from .manifest import Manifest
 from .pins import Renewals, remove_pin, renew, write_pin
@@ -133,6 +144,11 @@ class Reader(Closing):
         if not self._superseded():
             return self._current
         newest = self._load_newest()
+        try:
+            require_same_index(self.directory, self._current.manifest, newest.manifest)
+        except IndexReplacedError:
+            self.release(newest)
+            raise
         superseded, self._current = self._current, newest
         self._watch(newest.manifest.generation)
         self.release(superseded)
@@ -140,11 +156,22 @@ class Reader(Closing):
 
     def _watch(self, generation: int) -> None:
         self._this_name, self._next_name = manifest_name(generation), manifest_name(generation + 1)
+        self._written_seconds = self._modified_seconds()
 
     def _superseded(self) -> bool:
-        """A next manifest, or none of this one where an unpinned reader slept for long."""
-        exists = self.directory.exists
-        return exists(self._next_name) or not exists(self._this_name)
+        """A next manifest; or not this one, where an unpinned reader slept for long, or where
+        another index has taken the place of this one.
+        """
+        if self.directory.exists(self._next_name):
+            return True
+        return self._modified_seconds() != self._written_seconds
+
+    def _modified_seconds(self) -> float | None:
+        """When this manifest was written; a link or a pin does not change it."""
+        try:
+            return self.directory.status(self._this_name).modified_seconds
+        except FileNotFoundError:
+            return None
 
     def _load_newest(self) -> Generation:
         """Open the newest generation, pinned before it is certain that it is still there."""
