@@ -29,6 +29,9 @@ VISIBILITY_FACTOR: Final = 12
 GRACE_SECONDS: Final = 30
 """Between the interruption of a task and its end by force."""
 
+TRANSPORT: Final = "weft.workers.transport:Transport"
+"""See there; with a broker of another kind Celery's own is used."""
+
 SENDING: Final = {
     "socket_timeout": 2.0,
     "socket_connect_timeout": 2.0,
@@ -105,6 +108,8 @@ def make_app(settings: WorkerSettings, *, encoder: EncoderLike | None = None) ->
         broker_transport_options=broker_options(VISIBILITY_FACTOR * longest),
         beat_scheduler="celery.beat:Scheduler",
     )
+    if settings.broker_url.startswith("redis://"):
+        app.conf.broker_transport = TRANSPORT
     from .tasks import add_tasks
 
     paths = settings.paths()

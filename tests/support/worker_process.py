@@ -113,6 +113,8 @@ def PoisonedEncoder():
                     raise ValueError("this text cannot be encoded")
                 if "killing" in text:
                     os.kill(os.getpid(), signal.SIGKILL)
+                if "slow" in text:
+                    time.sleep(1)
                 if "endless" in text:
                     time.sleep(3600)
             return super().encode_passages(texts)

@@ -11,9 +11,11 @@ from ingestion import Producers, QueueWatch, assert_equals, await_drained
 from redis_server import RedisServer
 from scratch import scratch_folder
 from word_encoder import WordEncoder
+from worker_process import WorkerProcess
 
 import weft
-from weft.workers import dead_letters
+from weft import Document
+from weft.workers import Client, dead_letters
 
 N_FAULTS = campaigns.size(1, 20)
 PAUSED_SECONDS = campaigns.size(2, 30)
@@ -93,3 +95,25 @@ def test_redis_fails(folder, name):
     counts += [("changes", len(producers.ledger.changes))]
     counts += [("ms until all were searchable, at most", round(1000 * slowest))]
     campaigns.report(f"Redis {name}", counts)
+
+
+def test_a_task_that_ends_while_redis_is_away(folder):
+    """Its message cannot be acknowledged; the worker goes on all the same."""
+    redis, path = RedisServer(folder).start(), folder / "index"
+    weft.Index.create(path, encoder=WordEncoder()).close()
+    options = OPTIONS | SHORT | {"poison": True, "pool": "prefork"}
+    worker = WorkerProcess(path, redis.url, folder / "worker.log", **options)
+    try:
+        worker.start()
+        with Client(path, redis.url) as client:
+            slow = client.submit([Document("a", "slow")])
+            while client.status(slow).state != "encoding":
+                time.sleep(0.01)
+            redis.kill()
+            assert client.wait(slow, 60).state == "committed"
+            time.sleep(0.5)
+            redis.start()
+            assert client.wait(client.submit([Document("b", "sound")]), 60).state == "committed"
+    finally:
+        worker.kill()
+        redis.kill()
