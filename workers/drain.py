@@ -10,20 +10,43 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 
 from ..engine.documents import Document
-from ..engine.errors import InvalidInputError, StorageError, WeftError
+from ..engine.errors import (
+    DimensionMismatchError,
+    EncoderError,
+    InvalidInputError,
+    WeftError,
+)
+from ..engine.storage.batch import EncodedBatch, joined
 from ..engine.storage.writer import StagedSegment
 from .context import IngestContext
 from .inbox import DeadLetter
-from .metrics import Observer
+from .metrics import Observer, named
 from .selection import MAX_TRIES, BatchLimits, Selection, Taken
 
 logger = logging.getLogger(__name__)
+
+CANARY: Final = "The weft is drawn through the warp."
+"""What every encoder can encode, unless it is broken."""
+
+KILLED: Final = "the worker died, or ran out of time, while it was encoding it"
+
+STAGE_TOKENS: Final = 200_000
+"""Embeddings of documents encoded one by one that are kept until they are written."""
+
+
+class EncoderBrokenError(EncoderError):
+    """The encoder of this process fails on everything; no document is to blame for it."""
+
+
+class _UnfitError(Exception):
+    """A document, or the encoder, is the cause of what went wrong: the error it was raised from."""
 
 
 @dataclass(slots=True)
@@ -45,25 +68,30 @@ class DrainReport:
 
 @dataclass(slots=True)
 class _Content:
-    """What is committed together."""
+    """What is committed together; `chosen` says whether an older operation was left out."""
 
     rows: dict[str, tuple[int, Document]] = field(default_factory=dict)
     deletions: dict[str, int] = field(default_factory=dict)
+    chosen: bool = False
 
     def put(self, taken: Taken) -> None:
         """Add a change; of two operations on an id the one with the higher sequence stays."""
         for document in taken.submission.documents:
-            if self._latest(document.id) < taken.sequence:
+            if self._make_way(document.id, taken.sequence):
                 self.rows[document.id] = (taken.sequence, document)
-                self.deletions.pop(document.id, None)
         for id in taken.submission.deletions:
-            if self._latest(id) < taken.sequence:
+            if self._make_way(id, taken.sequence):
                 self.deletions[id] = taken.sequence
-                self.rows.pop(id, None)
 
-    def _latest(self, id: str) -> int:
+    def _make_way(self, id: str, sequence: int) -> bool:
         row = self.rows.get(id)
-        return max(row[0] if row else 0, self.deletions.get(id, 0))
+        latest = max(row[0] if row else 0, self.deletions.get(id, 0))
+        self.chosen |= latest > 0
+        if latest >= sequence:
+            return False
+        self.rows.pop(id, None)
+        self.deletions.pop(id, None)
+        return True
 
 
 class Drain:
@@ -73,8 +101,8 @@ class Drain:
         context: of the index.
         limits: of what is encoded and committed together.
         observer: told what happens.
-        interrupts: errors that end the run and say nothing about the documents, such as that of
-            a time limit.
+        interrupts: errors that end the run and count as an attempt at what is in hand, such as
+            that of a time limit.
     """
 
     def __init__(
@@ -88,7 +116,6 @@ class Drain:
         self._inbox = context.inbox
         self._observer = observer
         self._interrupts = interrupts
-        self._not_to_blame: tuple[type[Exception], ...] = (StorageError, *interrupts)
         self._selection = Selection(context, limits)
         self.report = DrainReport()
 
@@ -99,8 +126,9 @@ class Drain:
             seconds: no further batch is begun after so long.
 
         Raises:
-            StorageError, EncoderError, MissingDependencyError: the disk or the encoder failed;
-                no document is blamed for it.
+            StorageError, CorruptIndexError, UnsupportedFormatError, IndexNotFoundError,
+            EncoderError, MissingDependencyError: the disk, the index or the encoder failed; no
+                document is blamed for it.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -117,8 +145,6 @@ class Drain:
             if change.problem:
                 self._bury(change, {"": change.problem})
         sound = [change for change in taken if not change.problem]
-        if not sound:
-            return
         together = [change for change in sound if change.attempt == 1]
         alone = [change for change in sound if change.attempt > 1]
         if together and not self._try(together):
@@ -140,90 +166,143 @@ class Drain:
         content = _Content()
         for change in changes:
             content.put(change)
-        staged = self._stage([*content.rows.values()], changes)
-        if staged is None:
+        staged: list[StagedSegment] = []
+        try:
+            self._stage(staged, [*content.rows.values()])
+        except _UnfitError as error:
+            self._context.writer.discard(staged)
+            self._require_encoder(error)
+            logger.warning(
+                "%d documents could not be made ready: %s",
+                len(content.rows),
+                _reason(error),
+                extra=named(change.sequence for change in changes),
+            )
             return False
-        self._commit(staged, content.deletions, changes)
+        except BaseException:
+            self._context.writer.discard(staged)
+            raise
+        waiting = [change.sequence for change in changes] if content.chosen else []
+        self._commit(staged, content.deletions, changes, waiting)
         return True
+
+    def _stage(self, staged: list[StagedSegment], rows: Sequence[tuple[int, Document]]) -> None:
+        """Encode documents into segments."""
+        sequences = np.array([sequence for sequence, _ in rows], dtype=np.uint64)
+        done = 0
+        for batch in self._encoded([document for _, document in rows]) if rows else ():
+            end = done + len(batch.documents)
+            self._write(staged, batch, sequences[done:end])
+            done = end
+
+    def _write(
+        self, staged: list[StagedSegment], batch: EncodedBatch, sequences: np.ndarray[Any, Any]
+    ) -> None:
+        try:
+            staged.append(self._context.writer.stage(batch, sequences=sequences))
+        except DimensionMismatchError:
+            raise
+        except InvalidInputError as error:
+            raise _UnfitError from error
+
+    def _encoded(self, documents: Sequence[Document]) -> Iterator[EncodedBatch]:
+        """Batches of documents; what goes wrong in here may be the fault of one of them."""
+        started = time.monotonic()
+        try:
+            for batch in self._context.encode(documents):
+                self._observer.encoded(batch, time.monotonic() - started)
+                yield batch
+                started = time.monotonic()
+        except self._interrupts:
+            raise
+        except Exception as error:
+            if isinstance(error, WeftError) and not _is_about_documents(error):
+                raise
+            raise _UnfitError from error
+
+    def _require_encoder(self, unfit: _UnfitError) -> None:
+        """Make sure that the encoder is able to encode anything at all."""
+        try:
+            self._context.encoder.encode_passages([CANARY])
+        except self._interrupts:
+            raise
+        except Exception as error:
+            raise EncoderBrokenError(
+                f"The encoder fails on every text ({_reason(unfit)}); no document is blamed for "
+                "it. Start the worker again."
+            ) from error
 
     def _try_apart(self, change: Taken) -> None:
         """Apply what can be of a change, and set aside the rest with its reasons."""
         reasons: dict[str, str] = {}
-        sound: list[tuple[int, Document]] = []
-        for document in change.submission.documents:
-            error = self._error_of(document, change)
-            if error is None:
-                sound.append((change.sequence, document))
-            else:
-                reasons[document.id] = _reason(error)
-        staged = self._stage(sound, [change])
-        if staged is None:
-            self._bury(change, {"": "its documents can be encoded one by one, but not stored"})
-            return
+        staged: list[StagedSegment] = []
+        try:
+            self._stage_apart(change, staged, reasons)
+        except BaseException:
+            self._context.writer.discard(staged)
+            raise
         deletions = dict.fromkeys(change.submission.deletions, change.sequence)
         self._commit(staged, deletions, [] if reasons else [change])
         if reasons:
             self._bury(change, reasons)
 
-    def _error_of(self, document: Document, change: Taken) -> Exception | None:
-        """What is wrong with a document, if anything."""
-        try:
-            for _ in self._context.encode([document]):
-                pass
-        except self._not_to_blame:
-            raise
-        except Exception as error:
-            logger.exception("Document %r cannot be encoded", document.id, extra=_named([change]))
-            return error
-        return None
-
-    def _stage(
-        self, rows: Sequence[tuple[int, Document]], changes: Sequence[Taken]
-    ) -> list[StagedSegment] | None:
-        """Encode documents into segments; None if one of them, or the encoder, is to blame."""
-        staged: list[StagedSegment] = []
-        try:
-            self._stage_into(staged, rows)
-        except self._not_to_blame:
-            self._context.writer.discard(staged)
-            raise
-        except Exception as error:
-            logger.warning(
-                "%d documents could not be made ready: %s",
-                len(rows),
-                _reason(error),
-                extra=_named(changes),
-                exc_info=not isinstance(error, WeftError),
-            )
-            self._context.writer.discard(staged)
-            return None
-        return staged
-
-    def _stage_into(
-        self, staged: list[StagedSegment], rows: Sequence[tuple[int, Document]]
+    def _stage_apart(
+        self, change: Taken, staged: list[StagedSegment], reasons: dict[str, str]
     ) -> None:
-        writer = self._context.writer
-        sequences = np.array([sequence for sequence, _ in rows], dtype=np.uint64)
-        started = time.monotonic()
-        done = 0
-        for batch in self._context.encode([document for _, document in rows]) if rows else ():
-            self._observer.encoded(batch, time.monotonic() - started)
-            end = done + len(batch.documents)
-            staged.append(writer.stage(batch, sequences=sequences[done:end]))
-            done, started = end, time.monotonic()
+        batches: list[EncodedBatch] = []
+        for position, document in enumerate(change.submission.documents):
+            if position in change.killers:
+                reasons[document.id] = KILLED
+                continue
+            try:
+                batches += self._encoded_alone(change, position)
+            except _UnfitError as error:
+                self._require_encoder(error)
+                reasons[document.id] = _reason(error)
+            if sum(batch.n_tokens for batch in batches) >= STAGE_TOKENS:
+                self._write_joined(staged, batches, change)
+        self._write_joined(staged, batches, change)
+
+    def _encoded_alone(self, change: Taken, position: int) -> list[EncodedBatch]:
+        """A document's batches; if the process does not live to see them, its position stays."""
+        self._inbox.begin_document(change.sequence, position)
+        try:
+            batches = list(self._encoded([change.submission.documents[position]]))
+        except self._interrupts:
+            raise
+        except BaseException:
+            self._inbox.end_document(change.sequence, position)
+            raise
+        self._inbox.end_document(change.sequence, position)
+        return batches
+
+    def _write_joined(
+        self, staged: list[StagedSegment], batches: list[EncodedBatch], change: Taken
+    ) -> None:
+        if not batches:
+            return
+        batch = joined(batches)
+        batches.clear()
+        sequences = np.full(len(batch.documents), change.sequence, dtype=np.uint64)
+        staged.append(self._context.writer.stage(batch, sequences=sequences))
 
     def _commit(
         self,
         staged: Sequence[StagedSegment],
-        deletions: dict[str, int],
+        deletions: Mapping[str, int],
         completed: Sequence[Taken],
+        waiting: Sequence[int] = (),
     ) -> None:
         """One generation, with all of it or, after an error, nothing."""
         if not staged and not deletions and not completed:
             return
         started = time.monotonic()
-        sequences = [change.sequence for change in completed]
-        commit = self._context.writer.commit_queued(staged, delete=deletions, completed=sequences)
+        commit = self._context.writer.commit_queued(
+            staged,
+            delete=deletions,
+            completed=[change.sequence for change in completed],
+            waiting=waiting,
+        )
         for change in completed:
             change.done(self._context)
         n_documents = sum(segment.n_documents for segment in staged)
@@ -237,13 +316,16 @@ class Drain:
         self._observer.buried(change.sequence, reasons)
 
 
-def _reason(error: Exception) -> str:
+def _is_about_documents(error: WeftError) -> bool:
+    """Whether an error tells of the text that was to be encoded, and not of encoder or index."""
+    if isinstance(error, DimensionMismatchError):
+        return False
+    return isinstance(error, InvalidInputError) or type(error) is EncoderError
+
+
+def _reason(unfit: _UnfitError) -> str:
     """Why, in words for whoever looks after dead letters."""
+    error = unfit.__cause__
     if isinstance(error, InvalidInputError):
         return str(error)
     return f"{type(error).__name__}: {error}"
-
-
-def _named(changes: Sequence[Taken]) -> dict[str, list[int]]:
-    """For a log record: the submissions that it is about."""
-    return {"submissions": [change.sequence for change in changes]}

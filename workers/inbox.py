@@ -2,6 +2,7 @@
 
     inbox/<sequence>             the change, acknowledged once its name is durable
     inbox/<sequence>.try<n>      somebody is at it, or was, for the n-th time; holds who
+    inbox/<sequence>.at<n>       the last attempt is at its n-th document, from 0
     inbox/<sequence>.dead        it is set aside, and why
 
 Redis only carries word of them: whatever it loses, lies here.
@@ -12,8 +13,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -26,7 +27,7 @@ from ..engine.storage.layout import INBOX, submission_name, temporary_name
 from ..engine.storage.sequences import MAX_SEQUENCE, Applied
 from .submissions import HEADER_BYTES, MAX_SUBMISSION_BYTES, Header, decode_header
 
-MAX_ATTEMPT: Final = 9
+MAX_ATTEMPT: Final = 99
 """The highest number that an attempt can have."""
 
 BEGINNING_SECONDS: Final = 5.0
@@ -35,7 +36,7 @@ BEGINNING_SECONDS: Final = 5.0
 MAX_REASON_CHARACTERS: Final = 2000
 """Length of a reason for which a document was set aside."""
 
-_NAME: Final = re.compile(r"([0-9]{16})(?:\.(?:try([0-9])|(dead)))?")
+_NAME: Final = re.compile(r"([0-9]{16})(?:\.(?:try([0-9]{1,2})|at([0-9]{1,5})|(dead)))?")
 
 
 @dataclass(slots=True)
@@ -46,11 +47,13 @@ class Entry:
         sequence: its name.
         tries: the highest number of an attempt at it.
         dead: it was set aside.
+        at: documents that its last attempts had begun, by position.
     """
 
     sequence: int
     tries: int = 0
     dead: bool = False
+    at: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,28 +118,20 @@ class Inbox:
 
     def entries(self, applied: Applied) -> list[Entry]:
         """Changes that wait, ascending; claims of embedded changes are among them."""
-        found: dict[int, Entry] = {}
-        content: set[int] = set()
         names = self.directory.list(INBOX)
         # All up to the floor are applied; they may be many before they are collected.
-        for name in names[bisect_right(names, f"{applied.floor:016d}~") :]:
-            match = _NAME.fullmatch(name)
-            if match is None or not 0 < int(match[1]) <= MAX_SEQUENCE:
-                continue
-            entry = found.setdefault(int(match[1]), Entry(int(match[1])))
-            entry.tries = max(entry.tries, int(match[2] or 0))
-            entry.dead |= match[3] is not None
-            if match[2] is None and match[3] is None:
-                content.add(entry.sequence)
-        return [found[s] for s in sorted(content) if s not in applied]
+        found = _entries(names[bisect_right(names, f"{applied.floor:016d}~") :])
+        return [found[s] for s in sorted(found) if s not in applied]
 
     def entry(self, sequence: int) -> Entry | None:
         """A change that waits; None if it does not."""
         if not self.directory.exists(submission_name(sequence)):
             return None
-        attempts = range(MAX_ATTEMPT, 0, -1)
-        tries = (n for n in attempts if self.directory.exists(_attempt_name(sequence, n)))
-        return Entry(sequence, next(tries, 0), self.directory.exists(_dead_name(sequence)))
+        name = f"{sequence:016d}"
+        names = self.directory.list(INBOX)
+        return _entries(names[bisect_left(names, name) : bisect_right(names, f"{name}~")]).get(
+            sequence
+        )
 
     def read(self, sequence: int) -> bytes:
         """The content of a change; empty for the claim of an embedded one.
@@ -149,25 +144,31 @@ class Inbox:
 
     def header(self, sequence: int) -> Header | None:
         """The first line of a change; None if it cannot be told, is a claim, or was applied."""
-        with self._lock:
-            known = self._headers.get(sequence)
-        if known is not None:
-            return known
         try:
-            found = decode_header(self.directory.read(submission_name(sequence), 0, HEADER_BYTES))
+            return decode_header(self.directory.read(submission_name(sequence), 0, HEADER_BYTES))
         except (FileNotFoundError, InvalidSubmissionError):
             return None
-        with self._lock:
-            self._headers[sequence] = found
-        return found
 
-    def n_operations(self, entries: list[Entry]) -> int:
-        """Documents and deletions of changes that wait, but for those that were set aside."""
-        waiting = [entry.sequence for entry in entries if not entry.dead]
-        headers = [self.header(sequence) for sequence in waiting]
+    def headers(self, entries: Iterable[Entry]) -> dict[int, Header]:
+        """The first lines of changes that wait, each read once however often they are asked for.
+
+        Claims of embedded changes, and what was set aside, are left out.
+        """
         with self._lock:
-            self._headers = {s: h for s in waiting if (h := self._headers.get(s)) is not None}
-        return sum(header.n_operations for header in headers if header is not None)
+            known = self._headers
+        found = {
+            entry.sequence: known.get(entry.sequence) or self.header(entry.sequence)
+            for entry in entries
+            if not entry.dead
+        }
+        headers = {sequence: header for sequence, header in found.items() if header is not None}
+        with self._lock:
+            self._headers = headers
+        return headers
+
+    def n_operations(self, entries: Iterable[Entry]) -> int:
+        """Documents and deletions of changes that wait, but for those that were set aside."""
+        return sum(header.n_operations for header in self.headers(entries).values())
 
     def begin(self, sequence: int, attempt: int, owner: str) -> bool:
         """Note that an attempt begins.
@@ -206,6 +207,22 @@ class Inbox:
             return False
         return self.directory.clock_seconds() - status.changed_seconds < BEGINNING_SECONDS
 
+    def begin_document(self, sequence: int, position: int) -> None:
+        """Note that the document of a change at a position is about to be encoded by itself.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        try:
+            with self.directory.create(_document_name(sequence, position), durable=False):
+                pass
+        except FileExistsError:
+            return
+
+    def end_document(self, sequence: int, position: int) -> None:
+        """Note that the process has lived to see the end of it."""
+        discard_file(self.directory, _document_name(sequence, position))
+
     def take_back(self, sequence: int, attempt: int) -> None:
         """Make an attempt undone, which failed for no fault of the change."""
         discard_file(self.directory, _attempt_name(sequence, attempt))
@@ -237,6 +254,7 @@ class Inbox:
     def revive(self, sequence: int) -> None:
         """Let a change that was set aside be tried again, from the first attempt on."""
         self._remove_attempts(sequence, MAX_ATTEMPT)
+        self._remove_documents(sequence)
         remove_file(self.directory, _dead_name(sequence))
 
     def forget(self, sequence: int, attempts: int) -> None:
@@ -246,7 +264,14 @@ class Inbox:
     def forget_letter(self, sequence: int) -> None:
         """Remove all that goes with a dead letter that was given up."""
         self._remove_attempts(sequence, MAX_ATTEMPT)
+        self._remove_documents(sequence)
         discard_file(self.directory, _dead_name(sequence))
+
+    def _remove_documents(self, sequence: int) -> None:
+        begun = f"{sequence:016d}.at"
+        for name in self.directory.list(INBOX):
+            if name.startswith(begun):
+                discard_file(self.directory, f"{INBOX}/{name}")
 
     def _remove_attempts(self, sequence: int, attempts: int) -> None:
         # The first goes last: without it the change would look untried.
@@ -260,8 +285,32 @@ class Inbox:
                 yield self.dead_letter(entry.sequence)
 
 
+def _entries(names: Iterable[str]) -> dict[int, Entry]:
+    """Changes by sequence; files that go with one that is not there are passed over."""
+    found: dict[int, Entry] = {}
+    content: set[int] = set()
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match is None or not 0 < int(match[1]) <= MAX_SEQUENCE:
+            continue
+        entry = found.setdefault(int(match[1]), Entry(int(match[1])))
+        if match[2] is not None:
+            entry.tries = max(entry.tries, int(match[2]))
+        elif match[3] is not None:
+            entry.at.add(int(match[3]))
+        elif match[4] is not None:
+            entry.dead = True
+        else:
+            content.add(entry.sequence)
+    return {sequence: found[sequence] for sequence in content}
+
+
 def _attempt_name(sequence: int, attempt: int) -> str:
     return f"{submission_name(sequence)}.try{attempt}"
+
+
+def _document_name(sequence: int, position: int) -> str:
+    return f"{submission_name(sequence)}.at{position}"
 
 
 def _dead_name(sequence: int) -> str:

@@ -6,6 +6,7 @@ settings are, comes to the same conclusion.
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Final
 
@@ -28,6 +29,8 @@ MAX_LEASE_SECONDS: Final = 3600.0
 CONTENT_BYTES: Final = 32
 
 SUFFIX: Final = ".lease"
+
+_OWNER: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
 
 
 def lease_name(owner: str) -> str:
@@ -98,15 +101,24 @@ class Lease(Closing):
 
 
 def is_alive(directory: Directory, owner: str, now_seconds: float | None = None) -> bool:
-    """Whether an owner has renewed its lease lately, by the file server's clock."""
+    """Whether an owner has renewed its lease lately, by the file server's clock.
+
+    Raises:
+        StorageError: the disk refused; nobody should be taken for dead for it.
+    """
+    if not _OWNER.fullmatch(owner):
+        # Whatever wrote that is no worker, and must not hold one up.
+        return False
     name = lease_name(owner)
     try:
-        changed_seconds = directory.status(name).changed_seconds
+        # Read first: on a network file system that brings the file's times up to date.
         seconds = _term(directory.read(name, 0, CONTENT_BYTES))
-    except (FileNotFoundError, StorageError):
+        changed_seconds = directory.status(name).changed_seconds
+    except FileNotFoundError:
         return False
     now_seconds = directory.clock_seconds() if now_seconds is None else now_seconds
-    return now_seconds - changed_seconds < seconds
+    # A clock that was set back leaves the dead a time to come; the living renew theirs.
+    return -seconds < now_seconds - changed_seconds < seconds
 
 
 def _term(content: bytes) -> float:

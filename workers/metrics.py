@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..engine.storage.batch import EncodedBatch
@@ -14,6 +14,11 @@ logger = logging.getLogger("weft.workers")
 
 LAG_SECONDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300)
 BATCH_DOCUMENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+def named(sequences: Iterable[int]) -> dict[str, list[int]]:
+    """For a log record: the submissions that it is about."""
+    return {"submissions": list(sequences)}
 
 
 class Applied(Protocol):
@@ -40,23 +45,23 @@ class Observer:
     ) -> None:
         """Changes were applied by a commit."""
         logger.info(
-            "Generation %d: %d changes, %d documents, %d superseded",
+            "Generation %d: %d submissions, %d documents, %d superseded",
             commit.generation,
             len(changes),
             n_documents,
             len(commit.superseded),
-            extra={"submissions": [change.sequence for change in changes]},
+            extra=named(change.sequence for change in changes),
         )
 
     def buried(self, sequence: int, reasons: Mapping[str, str]) -> None:
         """A change was set aside."""
         for id, reason in reasons.items():
             logger.error(
-                "Set aside %s of change %d: %s",
+                "Set aside %s of submission %016d: %s",
                 f"document {id!r}" if id else "all",
                 sequence,
                 reason,
-                extra={"submissions": [sequence]},
+                extra=named([sequence]),
             )
 
 

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 MAX_TRIES: Final = 3
 """Attempts at a change, after which it is set aside."""
 
+MAX_KILLERS: Final = 16
+"""Documents of one change that may each cost a worker its life before all of it is set aside."""
+
 MAX_DEAD: Final = 2000
 """Changes set aside, from which on nothing is taken: so many are no accident, and what waits
 below others costs room in every manifest."""
@@ -57,14 +60,16 @@ class Taken:
     Args:
         sequence: its name.
         attempt: which one this is, from 1.
-        submission: its content; None where there is a problem.
+        submission: its content; empty where there is a problem.
         problem: why nothing can be done with it.
+        killers: positions of documents at which earlier attempts ended without a word.
     """
 
     sequence: int
     attempt: int
     submission: Submission
     problem: str = ""
+    killers: frozenset[int] = frozenset()
 
     def again(self, context: IngestContext) -> bool:
         """Note that the next attempt begins; False if somebody else has begun it."""
@@ -153,9 +158,16 @@ class Selection:
                 return
 
     def _add(self, entry: Entry, taken: list[Taken]) -> bool:
-        change = self._begin(entry)
-        if change is not None:
-            taken.append(change)
+        if not self._is_free(entry) or not self._reserve(entry.sequence):
+            return False
+        change = None
+        try:
+            change = self._read(entry)
+            if change is not None:
+                taken.append(change)
+        finally:
+            if change is None:
+                self._release(entry.sequence)
         return change is not None
 
     def _is_full(self, taken: list[Taken]) -> bool:
@@ -166,6 +178,8 @@ class Selection:
     def _gathered(self) -> list[Entry]:
         """What waits; while it is little and young, more may come."""
         entries = self._waiting()
+        if not self._limits.linger_seconds:
+            return entries
         header = self._inbox.header(entries[0].sequence) if entries else None
         if header is None or len(entries) >= self._limits.operations:
             return entries
@@ -177,23 +191,13 @@ class Selection:
         time.sleep(left_seconds)
         return self._waiting()
 
-    def _begin(self, entry: Entry) -> Taken | None:
-        """Take a change in hand; None if it is in others', or has been applied."""
-        if not self._is_free(entry) or not self._reserve(entry.sequence):
-            return None
-        try:
-            change = self._read(entry)
-        except BaseException:
-            self._release(entry.sequence)
-            raise
-        if change is None:
-            self._release(entry.sequence)
-        return change
-
     def _read(self, entry: Entry) -> Taken | None:
         attempt = entry.tries + 1
-        if attempt > MAX_TRIES:
-            problem = f"the worker died {entry.tries} times while it was at it"
+        if entry.tries >= MAX_TRIES and not 0 < len(entry.at) <= MAX_KILLERS:
+            # Perhaps somebody has revived it since it was listed.
+            if self._inbox.entry(entry.sequence) != entry:
+                return None
+            problem = f"the worker died, or ran out of time, {entry.tries} times while it was at it"
             return Taken(entry.sequence, attempt, NOTHING, problem)
         if not self._inbox.begin(entry.sequence, attempt, self._context.lease.owner):
             return None
@@ -202,7 +206,8 @@ class Selection:
             self._inbox.take_back(entry.sequence, attempt)
             return None
         try:
-            return Taken(entry.sequence, attempt, decode_submission(data))
+            submission = decode_submission(data)
+            return Taken(entry.sequence, attempt, submission, killers=frozenset(entry.at))
         except InvalidInputError as error:
             return Taken(entry.sequence, attempt, NOTHING, str(error))
 

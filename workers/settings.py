@@ -50,7 +50,7 @@ class WorkerSettings:
     broker_url: str = DEFAULT_BROKER
     limits: BatchLimits = field(default_factory=BatchLimits)
     drain_seconds: float = 20.0
-    time_limit_seconds: float = 300.0
+    time_limit_seconds: float = 1800.0
     sweep_seconds: float = 10.0
     maintenance_seconds: float = 15.0
     encoder: str | None = None
@@ -113,11 +113,18 @@ class WorkerSettings:
 
         Raises:
             IndexNotFoundError, CorruptIndexError: one of them cannot be read.
+            InvalidParameterError: two of them are the same, or copies of each other.
         """
-        return {
-            ManifestWatch(LocalDirectory(path)).newest().index_uuid: path.resolve()
-            for path in self.indexes
-        }
+        found: dict[str, Path] = {}
+        for path in self.indexes:
+            uuid = ManifestWatch(LocalDirectory(path)).newest().index_uuid
+            if uuid in found:
+                raise InvalidParameterError(
+                    f"{found[uuid]} and {path} hold the same index, or a copy of it: one worker "
+                    "serves one of them."
+                )
+            found[uuid] = path.resolve()
+        return found
 
 
 def default_broker() -> str:

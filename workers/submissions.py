@@ -15,8 +15,8 @@ from ..engine.validation import check_document, check_id, check_unique
 FORMAT_VERSION: Final = 1
 """The format that is written, and the newest that is read."""
 
-MAX_SUBMISSION_BYTES: Final = 64 * 2**20
-"""Length of one submission's file."""
+MAX_SUBMISSION_BYTES: Final = 8 * 2**20
+"""Length of one submission's file: what a slow encoder gets through within a task's time limit."""
 
 MAX_SUBMISSION_OPERATIONS: Final = 10_000
 """Documents and deletions of one submission."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +113,24 @@ class EncodedBatch:
             )
         if not all_finite(self.embeddings):
             raise InvalidEmbeddingError("embeddings hold NaN or infinity: check the encoder.")
+
+
+def joined(batches: Sequence[EncodedBatch]) -> EncodedBatch:
+    """One batch of several, at least one, in their order."""
+    if len(batches) == 1:
+        return batches[0]
+    firsts = np.cumsum([0, *(len(batch.documents) for batch in batches)])
+    numbers = [
+        batch.passage_document + np.uint32(first)
+        for batch, first in zip(batches, firsts, strict=False)
+    ]
+    return EncodedBatch(
+        documents=[document for batch in batches for document in batch.documents],
+        passage_document=np.concatenate(numbers),
+        spans=np.concatenate([batch.spans for batch in batches]),
+        doclens=np.concatenate([batch.doclens for batch in batches]),
+        embeddings=np.concatenate([batch.embeddings for batch in batches]),
+    )
 
 
 def require_distinct(ids: Any) -> None:

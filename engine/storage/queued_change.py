@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ..errors import InvalidParameterError
+from ..errors import CommitConflictError, InvalidParameterError
 from .change import Change
 from .directory import Directory
 from .manifest import SegmentRef
@@ -24,6 +24,7 @@ class QueuedChange(Change):
         staged: segments staged with sequences.
         delete: id -> sequence of the deletion.
         completed: sequences of which nothing is left to be done after this change.
+        waiting: sequences that must not have been applied by others.
 
     Raises:
         InvalidParameterError: a segment without sequences, or a sequence out of range.
@@ -35,6 +36,7 @@ class QueuedChange(Change):
         staged: Sequence[StagedSegment],
         delete: Mapping[str, int],
         completed: Collection[int],
+        waiting: Collection[int] = (),
     ) -> None:
         super().__init__(directory, staged, delete)
         for sequence in (*delete.values(), *completed):
@@ -43,14 +45,21 @@ class QueuedChange(Change):
         self._deletions = dict(delete)
         self._sequences = {*delete.values()}.union(*(numbers for _, numbers in self._rows))
         self.completed = frozenset(completed)
+        self._waiting = frozenset(waiting)
 
     def operations(self, base: Snapshot, present: Present) -> Mapping[str, Operation]:
         """See `Change.operations`.
 
         Raises:
             DuplicateDocumentError: an id has two rows of the same sequence.
+            CommitConflictError: what was to wait has been applied by others.
         """
         before = Applied.of(base.manifest)
+        if any(sequence in before for sequence in self._waiting):
+            raise CommitConflictError(
+                "Others have applied a change of this batch meanwhile, for which older ones were "
+                "left out; nothing was applied. Choose again."
+            )
         applied = {sequence for sequence in self._sequences if sequence in before}
         return last_operations(self._rows, self._deletions, applied)
 

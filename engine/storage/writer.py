@@ -156,6 +156,7 @@ class Writer(Closing):
         *,
         delete: Mapping[str, int] | None = None,
         completed: Collection[int] = (),
+        waiting: Collection[int] = (),
     ) -> Commit:
         """Apply changes that have their sequences already, in whatever order they arrive.
 
@@ -170,6 +171,8 @@ class Writer(Closing):
                 before, where several changes delete an id.
             completed: sequences of which nothing is left to be done. Their files in the inbox are
                 removed once the commit is durable.
+            waiting: sequences that must not have been applied before: those of a batch from which
+                older operations on the same ids were left out.
 
         Returns:
             What happened; `superseded` names the ids for which something younger was there.
@@ -179,14 +182,15 @@ class Writer(Closing):
                 every error but the last two, the staged files are removed.
             InvalidParameterError: a segment without sequences, or a sequence out of range.
             CommitConflictError: other writers kept winning, or too many sequences above the floor
-                were completed while others below them wait.
+                were completed while others below them wait, or one of `waiting` was applied.
             StorageError: the disk refused; nothing was applied.
             CommitUncertainError: it is not known whether the commit took place.
             WriterClosedError: the writer was closed.
         """
         segments = _listed(staged)
         return self._commit(
-            segments, lambda: QueuedChange(self.directory, segments, delete or {}, completed)
+            segments,
+            lambda: QueuedChange(self.directory, segments, delete or {}, completed, waiting),
         )
 
     def _commit(self, segments: list[StagedSegment], make: Callable[[], Change]) -> Commit:

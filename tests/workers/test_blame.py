@@ -1,0 +1,129 @@
+"""Who is to blame: a document, the encoder, the index, or another worker that was quicker."""
+
+import pytest
+from draining import Failing, drain, inbox, texts
+from word_encoder import WordEncoder
+
+from weft import Document
+from weft.engine.errors import CommitConflictError, CorruptIndexError, DimensionMismatchError
+from weft.engine.storage.layout import INBOX
+from weft.engine.storage.writer import Writer
+from weft.workers import dead_letters, drop, retry
+from weft.workers.context import IngestContext
+from weft.workers.drain import EncoderBrokenError
+from weft.workers.selection import MAX_KILLERS, MAX_TRIES
+
+
+def document(n, text="sound text"):
+    return Document(f"d{n}", text)
+
+
+def died_at(index, sequence, positions):
+    """What workers leave behind that died three times, the last time at these documents."""
+    for attempt in range(1, MAX_TRIES + len(positions)):
+        (index.path / INBOX / f"{sequence:016d}.try{attempt}").write_text("worker.dead")
+    for position in positions:
+        (index.path / INBOX / f"{sequence:016d}.at{position}").touch()
+
+
+def test_a_document_that_kills_takes_nothing_of_its_submission_along(index, client, context):
+    client.submit([Document("old", "x")])
+    bad = client.submit([document(n) for n in range(20)], delete=["old"])
+    died_at(index, 2, [7])
+    assert drain(context).n_dead == 1
+    assert set(texts(index)) == {f"d{n}" for n in range(20) if n != 7}
+    status = client.status(bad)
+    assert list(status.reasons) == ["d7"]
+    assert "while it was encoding it" in status.reasons["d7"]
+    retry(index.path, [2])
+    drain(context)
+    assert len(texts(index)) == 20
+    assert inbox(index) == []
+
+
+def test_two_documents_that_kill(index, client, context):
+    client.submit([document(n) for n in range(5)])
+    died_at(index, 1, [1, 3])
+    drain(context)
+    assert set(dead_letters(index.path)[0].reasons) == {"d1", "d3"}
+    assert set(texts(index)) == {"d0", "d2", "d4"}
+
+
+def test_a_submission_full_of_killers_is_set_aside_whole(index, client, context):
+    client.submit([document(n) for n in range(MAX_KILLERS + 5)])
+    died_at(index, 1, range(MAX_KILLERS + 1))
+    drain(context)
+    assert list(dead_letters(index.path)[0].reasons) == [""]
+    drop(index.path, [1])
+    assert inbox(index) == []
+
+
+def test_a_broken_encoder_blames_nobody(index, client):
+    class Broken(WordEncoder):
+        def encode_passages(self, texts, *, languages=None, progress=False):
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+    for n in range(30):
+        client.submit([document(n)])
+    before = inbox(index)
+    with (
+        IngestContext(index.path, encoder=Broken()) as context,
+        pytest.raises(EncoderBrokenError, match="device-side assert"),
+    ):
+        drain(context)
+    assert inbox(index) == before
+    with IngestContext(index.path, encoder=WordEncoder()) as context:
+        assert drain(context).n_changes == 30
+
+
+def test_a_broken_index_blames_nobody(index, client, context, monkeypatch):
+    client.submit([document(1)])
+    before = inbox(index)
+
+    def damaged(*_, **__):
+        raise CorruptIndexError("manifest.0000000000000001.json is not what was written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "stage", damaged)
+        with pytest.raises(CorruptIndexError):
+            drain(context)
+    assert inbox(index) == before
+    assert drain(context).n_changes == 1
+
+
+def test_an_encoder_of_another_dim_blames_nobody(index, client, monkeypatch):
+    client.submit([document(n) for n in range(3)])
+    before = inbox(index)
+    with IngestContext(index.path, encoder=WordEncoder()) as context:
+        monkeypatch.setattr(context.encoder, "dim", 16)
+        with pytest.raises(DimensionMismatchError):
+            drain(context)
+    assert inbox(index) == before
+
+
+def test_a_drop_that_races_with_a_batch_loses_nothing_older(index, client):
+    """The younger change of a batch is dropped by an operator while the batch is encoded."""
+    client.submit([Document("a", "older")])
+    client.submit([Document("a", "younger")])
+
+    class Slow(WordEncoder):
+        def encode_passages(self, texts, *, languages=None, progress=False):
+            if not dead_letters(index.path) and "younger" in texts:
+                (index.path / INBOX / f"{2:016d}.dead").write_text('{"reasons":{}}')
+                drop(index.path, [2])
+            return super().encode_passages(texts)
+
+    with IngestContext(index.path, encoder=Slow()) as context:
+        with pytest.raises(CommitConflictError):
+            drain(context)
+        drain(context)
+    assert texts(index) == {"a": "older"}
+
+
+def test_poison_among_many_is_found_without_a_segment_for_each(index, client):
+    client.submit([document(n, "poison" if n in (5, 60) else "sound") for n in range(100)])
+    with IngestContext(index.path, encoder=Failing()) as context:
+        assert drain(context).n_dead == 1
+    assert len(texts(index)) == 98
+    with index.snapshot() as view:
+        assert len(view.manifest.segments) == 1
