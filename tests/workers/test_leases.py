@@ -103,3 +103,11 @@ def test_a_name_is_held_by_one_process(directory):
     first.close()
     assert second.take()
     second.close()
+
+
+@pytest.mark.parametrize(
+    "owner", ["", ".", "..", "../worker", "\ufffd", "worker/x", "x" * 300, "A\0"]
+)
+def test_what_is_no_name_is_nobody(directory, owner):
+    """An attempt's file may hold anything; a worker that looks must not stumble over it."""
+    assert not is_alive(directory, owner)

@@ -101,6 +101,9 @@ class InboxFiles(Harness):
         source, path = Source(data), self.folder / "index"
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(self.made, path)
+        with Client(path) as client:
+            for id in ("first", "second"):
+                client.submit([weft.Document(id, "waits")])
         for _ in source.edits():
             name = source.choice(NAMES)
             (path / "inbox" / name).write_bytes(self._content(source, name))
