@@ -21,7 +21,7 @@ MODEL = ("MiniLM", 10, 500)
 """Encoder, kills and passages."""
 
 REDELIVERY_SECONDS = 90
-PAUSE_SECONDS = campaigns.size(6, 30) / 10
+PAUSE_SECONDS = campaigns.size(6, 15) / 10
 """Longest time between passages that were allowed and a kill."""
 
 OPTIONS = {"limits": {"operations": 16}, "maintenance_seconds": 3}
