@@ -15,9 +15,13 @@ ALLOWED = {
     "workers": {"workers", "engine", "kernels"},
     "integrations": {"integrations", "engine", "kernels"},
 }
-# The command line and the HTTP service submit to the workers, and start and watch them, through
-# the public names of `weft.workers` alone.
-SUBMITTERS = ("integrations/cli", "integrations/http")
+# The command line and the HTTP service submit to the workers, and start and watch them, and the
+# adapters submit to them where a queue is configured; all through the public names of
+# `weft.workers` alone.
+SUBMITTERS = (
+    *("integrations/cli", "integrations/http"),
+    *("integrations/langchain", "integrations/llama_index", "integrations/writing.py"),
+)
 PUBLIC = {"weft.workers"} | {f"weft.workers.{name}" for name in weft.workers.__all__}
 FRAMEWORKS = {"langchain_core", "llama_index", "celery", "redis", "fastapi", "typer", "rich"}
 
