@@ -91,7 +91,7 @@ def changes_of_generations(worker, ledger):
         if not record.get("message", "").startswith("Generation "):
             continue
         changed = {}
-        for id in sorted(record["submissions"]):
+        for id in sorted(record.get("submissions", ())):
             changed |= ledger.changes[int(id)]
         yield {
             "generation": int(record["message"].split()[1].rstrip(":")),
