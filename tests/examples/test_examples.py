@@ -11,6 +11,7 @@ FIRST_LINES = {
     "quickstart.py": "ferry: The ferry to the island",
     "embeddings.py": "8.000  page-42  {'number': 42}",
     "filters.py": "{}: A ",
+    "langchain_rag.py": "chain: The ferry to the island leaves at nine",
     "streaming_ingestion.py": "Two workers",
 }
 
@@ -43,6 +44,14 @@ def test_filters_choose_by_metadata(tmp_path: Path) -> None:
     years = [line.rsplit("(", 1)[1] for line in run("filters.py", tmp_path)]
     assert years[1:3] == ["1719)", "1865)"]
     assert years[3] in ("1818)", "1865)")
+
+
+def test_a_chain_and_an_agent_answer_from_what_they_find(tmp_path: Path) -> None:
+    lines = run("langchain_rag.py", tmp_path)
+    assert "rest for an hour" in lines[1] and "tuned in fifths" in lines[1]
+    assert lines[2].startswith("agent: Tickets for the crossing")
+    assert lines[3].startswith("filter: storm, score ") and lines[3].endswith("met by 'boat'")
+    assert lines[4].startswith("rerank: A violin")
 
 
 def test_streaming_finds_all_that_was_submitted(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class TestRetriever(RetrieversIntegrationTests):
     def filled(self, minilm_index):
         minilm_index.add(LOOMS)
         self.index = minilm_index
+        yield
+        del self.index
 
     @property
     def retriever_constructor(self):
