@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.errors import MissingDependencyError
 from ..engine.identity import EncoderLike
+from .clock import start_with_worker
 from .settings import ENCODE, MAINTENANCE, WorkerSettings, broker_options, queue_name
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def make_app(settings: WorkerSettings, *, encoder: EncoderLike | None = None) ->
     app.conf.task_queues = _queues(paths)
     app.conf.beat_schedule = schedule(settings, paths)
     _close_at_end(add_tasks(app, settings, paths, encoder))
+    start_with_worker(app, paths)
     return app
 
 

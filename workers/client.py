@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,7 @@ from ..engine.errors import (
     InvalidInputError,
     InvalidParameterError,
     QueueFullError,
+    StorageError,
 )
 from ..engine.index import Index
 from ..engine.storage.claims import Waiting
@@ -24,13 +27,19 @@ from ..engine.storage.layout import new_identifier, submission_name
 from ..engine.storage.sequences import Applied
 from ..engine.validation import check_ids
 from .bell import Bell, NoBell
+from .done import applied_with_content
 from .inbox import Inbox
 from .leases import is_alive
 from .submissions import Submission, check_submission, encode_submission
 from .watch import ManifestWatch
 
+logger = logging.getLogger(__name__)
+
 MAX_WAITING: Final = 10_000
 """Documents that may wait by default."""
+
+WARN_SECONDS: Final = 10.0
+"""How often a blocked `submit` says that it waits."""
 
 POLL_SECONDS: Final = (0.005, 0.1)
 """Shortest and longest pause between two looks."""
@@ -108,12 +117,14 @@ class Client(Closing):
         self._bell = NoBell() if broker_url is None else Bell(broker_url, manifest.index_uuid)
         # What may still be submitted before the inbox is counted again.
         self._allowance = 0
+        self._lock = threading.Lock()
+        self._ahead_seconds: float | None = None
 
     def submit(
         self,
         documents: Iterable[Document] = (),
         *,
-        delete: Sequence[str] = (),
+        delete: Iterable[str] = (),
         timeout: float | None = None,
     ) -> str:
         """Hand in documents to be added or replaced, and ids to be deleted, as one change.
@@ -135,8 +146,9 @@ class Client(Closing):
             QueueFullError: the inbox is full; nothing was submitted.
             StorageError: the disk refused; it was not acknowledged.
         """
-        checked = check_submission(documents, check_ids(delete))
-        submission = Submission(tuple(checked), tuple(delete), time.time(), new_identifier())
+        deletions = check_ids(delete)
+        checked = check_submission(documents, deletions)
+        submission = Submission(tuple(checked), tuple(deletions), time.time(), new_identifier())
         data = encode_submission(submission)
         self._wait_for_room(submission.n_operations, timeout)
         sequence = self._place(data)
@@ -147,47 +159,56 @@ class Client(Closing):
         self,
         documents: Iterable[Document] = (),
         *,
-        delete: Sequence[str] = (),
+        delete: Iterable[str] = (),
         timeout: float | None = None,
     ) -> str:
         """`submit` without blocking the event loop."""
         return await asyncio.to_thread(self.submit, documents, delete=delete, timeout=timeout)
 
     def _place(self, data: bytes) -> int:
-        """Put a submission into the inbox, under a sequence that nobody has applied."""
+        """Put a submission into the inbox, under a sequence that nobody has applied without it."""
         while True:
             # Above all that is there, not merely free: what was submitted before comes before.
-            waiting = Waiting(self._directory).next_sequence
-            sequence = self._inbox.place(data, max(waiting, self._watch.newest().next_sequence))
-            if sequence not in Applied.of(self._watch.newest()):
+            waiting, before = Waiting(self._directory).next_sequence, self._watch.newest()
+            sequence = self._inbox.place(data, max(waiting, before.next_sequence))
+            if sequence not in self._applied():
                 return sequence
-            # A sweep had given it up, or a worker was quicker than this look. It was not
-            # acknowledged, so that it may be applied once more.
+            # A worker was quicker than this look, or else a sweep had given the number up.
+            if applied_with_content(self._directory, before, sequence):
+                return sequence
             discard_file(self._directory, submission_name(sequence))
 
     def _wait_for_room(self, n_operations: int, timeout: float | None) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self._allowance < n_operations:
-            waiting = self._inbox.n_operations(self._inbox.entries(self._applied()))
-            # Others submit meanwhile: count again before all the room is used up.
-            self._allowance = max(0, (self._max_waiting - waiting + 7) // 8)
-            if self._allowance >= n_operations or waiting + n_operations <= self._max_waiting:
-                self._allowance = max(self._allowance, n_operations)
-                break
-            if not waiting:
-                raise QueueFullError(
-                    f"A submission of {n_operations:,} does not fit into an inbox of "
-                    f"{self._max_waiting:,}: submit fewer at a time, or raise max_waiting."
-                )
+        if n_operations > self._max_waiting:
+            raise QueueFullError(
+                f"A submission of {n_operations:,} does not fit into an inbox of "
+                f"{self._max_waiting:,}: submit fewer at a time, or raise max_waiting."
+            )
+        started = time.monotonic()
+        deadline = None if timeout is None else started + timeout
+        while not self._takes_room(n_operations):
             expired = deadline is not None and time.monotonic() >= deadline
             if self._full == "raise" or expired:
                 raise QueueFullError(
-                    f"{waiting:,} documents wait in the inbox and {self._max_waiting:,} are "
-                    "allowed; nothing was submitted. Wait, start more workers, or raise "
-                    "max_waiting."
+                    f"{self.waiting():,} documents wait in the inbox and {self._max_waiting:,} are "
+                    "allowed; nothing was submitted. See `weft status`: wait, start workers, look "
+                    "after dead letters, or raise max_waiting."
                 )
+            if time.monotonic() - started >= WARN_SECONDS:
+                logger.warning("The inbox is full; waiting for the workers (see `weft status`).")
+                started = time.monotonic()
             time.sleep(POLL_SECONDS[1])
-        self._allowance -= n_operations
+
+    def _takes_room(self, n_operations: int) -> bool:
+        with self._lock:
+            if self._allowance < n_operations:
+                room = self._max_waiting - self.waiting()
+                if room < n_operations:
+                    return False
+                # Others submit meanwhile: count again before all the room is used up.
+                self._allowance = max(n_operations, room // 8)
+            self._allowance -= n_operations
+            return True
 
     def _applied(self) -> Applied:
         return Applied.of(self._watch.newest())
@@ -203,6 +224,8 @@ class Client(Closing):
         entry = self._inbox.entry(sequence)
         # Looked up afterwards: what has left the inbox was applied before.
         manifest = self._watch.newest()
+        if entry is None and sequence not in Applied.of(manifest):
+            manifest = self._watch.newest_by_listing()
         if sequence in Applied.of(manifest):
             return SubmissionStatus(id, COMMITTED, manifest.generation)
         if entry is None:
@@ -210,8 +233,20 @@ class Client(Closing):
         if entry.dead:
             reasons = self._inbox.dead_letter(sequence).reasons
             return SubmissionStatus(id, FAILED, manifest.generation, reasons)
-        busy = entry.tries and is_alive(self._directory, self._inbox.owner(sequence, entry.tries))
+        busy = entry.tries and is_alive(
+            self._directory, self._inbox.owner(sequence, entry.tries), self._now_seconds()
+        )
         return SubmissionStatus(id, ENCODING if busy else QUEUED, manifest.generation)
+
+    def _now_seconds(self) -> float:
+        """The file server's clock, by its distance from ours at the first look."""
+        if self._ahead_seconds is None:
+            try:
+                self._ahead_seconds = self._directory.clock_seconds() - time.time()
+            except StorageError:
+                # A full disk, or one that may only be read.
+                self._ahead_seconds = 0.0
+        return time.time() + self._ahead_seconds
 
     async def astatus(self, id: str) -> SubmissionStatus:
         """`status` without blocking the event loop."""

@@ -57,6 +57,7 @@ class IngestContext(Closing):
         self._slot = EncoderSlot(encoder)
         with self.reader.snapshot() as base:
             self._slot.expect(base.manifest.encoder, base.manifest.dim)
+            self.index_uuid = base.manifest.index_uuid
 
     @property
     def encoder(self) -> Encoder:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..engine.errors import StorageError
 from ..engine.storage.directory import LocalDirectory
 from ..engine.storage.drift import DRIFT_BOUND, drift
 from ..engine.storage.layout import INBOX
@@ -15,10 +16,14 @@ from ..engine.storage.manifest import Manifest
 from ..engine.storage.sequences import Applied
 from .inbox import Entry, Inbox
 from .leases import SUFFIX, is_alive
+from .selection import MAX_DEAD
 from .watch import ManifestWatch
 
 WINDOW_SECONDS: Final = 60.0
 """What "lately" means."""
+
+LEAST_SECONDS: Final = 0.2
+"""Between two looks that a rate is made of."""
 
 MAX_LAGS: Final = 1000
 """Lags that are remembered."""
@@ -36,10 +41,13 @@ class Overview:
         n_operations: documents and deletions in them.
         n_encoding: submissions in the hands of a living worker.
         n_dead: submissions set aside.
+        halted: whether they are so many that workers take nothing more.
         n_workers: processes whose leases are renewed.
         oldest_seconds: age of the oldest submission that waits; None if none does.
-        documents_per_second: committed lately; None before there is anything to go by.
-        lag_seconds: median of lately, from submit to searchable; None likewise.
+        changes_per_second: submissions and embedded changes applied since the first look, or
+            within a minute; None at the first look.
+        lag_seconds: median from submit to searchable, of submissions that a look saw waiting;
+            None if there were none.
         drift: how much farther from their centroids the newest segment's embeddings are than
             those that the codec was trained on, as a share of what calls for a remedy; None
             without a codec.
@@ -52,9 +60,10 @@ class Overview:
     n_operations: int
     n_encoding: int
     n_dead: int
+    halted: bool
     n_workers: int
     oldest_seconds: float | None
-    documents_per_second: float | None
+    changes_per_second: float | None
     lag_seconds: float | None
     drift: float | None
 
@@ -73,10 +82,9 @@ class Watcher:
         self._directory = LocalDirectory(index)
         self._watch = ManifestWatch(self._directory)
         self._inbox = Inbox(self._directory)
-        self._submitted: dict[int, tuple[float, int]] = {}
-        self._done: deque[tuple[float, int]] = deque()
+        self._submitted: dict[int, float] = {}
+        self._counts: deque[tuple[float, int]] = deque()
         self._lags: deque[float] = deque(maxlen=MAX_LAGS)
-        self._first_seconds = time.monotonic()
         self._watch.newest()
 
     def look(self) -> Overview:
@@ -89,19 +97,21 @@ class Watcher:
         entries = self._inbox.entries(Applied.of(manifest))
         waiting = [entry for entry in entries if not entry.dead]
         n_operations = self._inbox.n_operations(entries)
+        living = self._living()
         self._note(manifest, waiting)
-        oldest = min((seconds for seconds, _ in self._submitted.values()), default=None)
+        oldest = min(self._submitted.values(), default=None)
         return Overview(
             generation=manifest.generation,
             n_documents=sum(ref.n_documents for ref in manifest.segments),
             n_segments=len(manifest.segments),
-            n_waiting=len(waiting),
+            n_waiting=len(self._inbox.headers(waiting)),
             n_operations=n_operations,
-            n_encoding=self._n_encoding(waiting),
+            n_encoding=self._n_encoding(waiting, living),
             n_dead=len(entries) - len(waiting),
-            n_workers=len(self._living()),
+            halted=len(entries) - len(waiting) >= MAX_DEAD,
+            n_workers=len(living),
             oldest_seconds=None if oldest is None else max(0.0, time.time() - oldest),
-            documents_per_second=self._rate(),
+            changes_per_second=self._rate(),
             lag_seconds=sorted(self._lags)[len(self._lags) // 2] if self._lags else None,
             drift=_drift(manifest),
         )
@@ -109,34 +119,41 @@ class Watcher:
     def _note(self, manifest: Manifest, waiting: list[Entry]) -> None:
         """Remember what waits, and take what waits no more for done."""
         applied = Applied.of(manifest)
-        for entry in waiting:
-            header = self._inbox.header(entry.sequence)
-            if header is not None:
-                known = header.submitted_seconds, header.n_operations
-                self._submitted.setdefault(entry.sequence, known)
+        for sequence, header in self._inbox.headers(waiting).items():
+            self._submitted.setdefault(sequence, header.submitted_seconds)
         now = time.time()
         for sequence in [s for s in self._submitted if s in applied]:
-            submitted_seconds, n_operations = self._submitted.pop(sequence)
-            self._lags.append(max(0.0, now - submitted_seconds))
-            self._done.append((time.monotonic(), n_operations))
-        while self._done and self._done[0][0] < time.monotonic() - WINDOW_SECONDS:
-            self._done.popleft()
+            self._lags.append(max(0.0, now - self._submitted.pop(sequence)))
+        self._counts.append((time.monotonic(), _count(applied)))
+        while self._counts[0][0] < time.monotonic() - WINDOW_SECONDS:
+            self._counts.popleft()
 
     def _rate(self) -> float | None:
-        elapsed = min(WINDOW_SECONDS, time.monotonic() - self._first_seconds)
-        if elapsed < 1 or not self._done:
+        (first_seconds, first), (last_seconds, last) = self._counts[0], self._counts[-1]
+        if last_seconds - first_seconds < LEAST_SECONDS:
             return None
-        return sum(n for _, n in self._done) / elapsed
+        return (last - first) / (last_seconds - first_seconds)
 
-    def _n_encoding(self, waiting: list[Entry]) -> int:
-        living = self._living()
+    def _n_encoding(self, waiting: list[Entry], living: set[str]) -> int:
         tried = [entry for entry in waiting if entry.tries]
         return sum(self._inbox.owner(e.sequence, e.tries) in living for e in tried)
 
     def _living(self) -> set[str]:
+        """Owners of leases that are renewed; on a full disk, by this machine's clock."""
         names = self._directory.list(INBOX)
         owners = [n.removesuffix(SUFFIX) for n in names if n.startswith("worker.")]
-        return {owner for owner in owners if is_alive(self._directory, owner)}
+        if not owners:
+            return set()
+        try:
+            now_seconds = self._directory.clock_seconds()
+        except StorageError:
+            now_seconds = time.time()
+        return {owner for owner in owners if is_alive(self._directory, owner, now_seconds)}
+
+
+def _count(applied: Applied) -> int:
+    """How many sequences are applied."""
+    return applied.floor + sum(last - first + 1 for first, last in applied.above)
 
 
 def _drift(manifest: Manifest) -> float | None:

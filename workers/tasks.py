@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..engine.errors import InvalidParameterError, StorageError
+from ..engine.errors import (
+    IndexReplacedError,
+    InvalidParameterError,
+    StorageError,
+    WeftError,
+)
 from ..engine.identity import EncoderLike
+from ..engine.shown import shown
 from ..engine.storage.maintenance import maintain
 from ..engine.storage.sequences import MAX_SEQUENCE
 from .app import DRAIN, MAINTAIN, SWEEP, send_drain
 from .context import Contexts, IngestContext
-from .drain import Drain, DrainReport
+from .drain import Drain, DrainReport, EncoderBrokenError
 from .leases import Lease, is_alive, remove_expired
 from .metrics import Observer, make_observer
 from .settings import WorkerSettings
@@ -75,9 +83,15 @@ class Work:
         """
         if not isinstance(index_uuid, str) or index_uuid not in self._paths:
             raise InvalidParameterError(
-                f"This worker does not serve index {index_uuid!r}: start it with its folder."
+                f"This worker does not serve index {shown(index_uuid)}: start it with its folder."
             )
-        return self._contexts.get(self._paths[index_uuid])
+        context = self._contexts.get(self._paths[index_uuid])
+        if context.index_uuid != index_uuid:
+            raise IndexReplacedError(
+                f"{self._paths[index_uuid]} holds another index than when this worker was started: "
+                "start it again."
+            )
+        return context
 
     def drain(self, index_uuid: object, sequence: object) -> None:
         """Apply what waits, if the submission that this is about still does.
@@ -88,7 +102,7 @@ class Work:
         """
         context = self.context(index_uuid)
         if type(sequence) is not int or not 0 < sequence <= MAX_SEQUENCE:
-            raise InvalidParameterError(f"{sequence!r} is no submission.")
+            raise InvalidParameterError(f"{shown(sequence)} is no submission.")
         if sequence in context.applied():
             return
         left = self._run(context).left
@@ -110,6 +124,10 @@ class Work:
             return drain.run(self._settings.drain_seconds)
         except StorageError as error:
             context.renounce(error)
+            raise
+        except EncoderBrokenError:
+            # After an error of its device a process often cannot use it again; the next one can.
+            os.kill(os.getpid(), signal.SIGTERM)
             raise
 
     def _load(self, context: IngestContext) -> None:
@@ -150,7 +168,8 @@ class Work:
         encode = context.encode if context.has_encoder else None
         with lease:
             try:
-                report = maintain(context.writer, encode)
+                # No longer: this process may have to drain as well.
+                report = maintain(context.writer, encode, seconds=self._settings.drain_seconds)
             except StorageError as error:
                 context.renounce(error)
                 raise
@@ -207,7 +226,11 @@ def _guarded(task: Any, work: Callable[[], None]) -> None:
             MAX_DELIVERIES,
         )
         return
-    work()
+    try:
+        work()
+    except WeftError as error:
+        # It says all that there is to say, perhaps every few seconds.
+        logger.error("%s: %s", type(error).__name__, error)
 
 
 def deliveries(task: Any) -> int:

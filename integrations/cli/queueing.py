@@ -26,10 +26,12 @@ from .output import duration, err, out, print_json, printable, warn
 
 if TYPE_CHECKING:
     from ...engine.documents import Document
-    from ...workers import Client
+    from ...workers import Client, SubmissionStatus
 
 BATCH_DOCUMENTS = 64
 BATCH_CHARACTERS = 1_000_000
+SHOWN_PROBLEMS = 10
+PATIENCE_SECONDS = 10.0
 
 letters = typer.Typer(no_args_is_help=True, help="What workers have set aside, and why.")
 Numbers = Annotated[
@@ -56,10 +58,18 @@ def worker(
     queues: Annotated[
         str, typer.Option(help="encode, maintenance, or both: which work it takes.")
     ] = "encode,maintenance",
-    pool: Annotated[str, typer.Option(help="prefork, solo or threads.")] = "prefork",
+    pool: Annotated[
+        str, typer.Option(help="prefork, or solo or threads, which know no time limit.")
+    ] = "prefork",
     concurrency: Annotated[
-        int, typer.Option(min=1, max=1024, help="Processes (or threads); each loads the model.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Processes (or threads); each loads the model.",
+            show_default="one for each of the queues",
+        ),
+    ] = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(min=1, max=65535, help="Port of Prometheus metrics.", show_default="none"),
@@ -68,6 +78,10 @@ def worker(
     linger: Annotated[
         float, typer.Option(min=0, max=60, help="Seconds to wait for a batch to fill.")
     ] = 0.0,
+    time_limit: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds after which a submission's encoding is interrupted."),
+    ] = 1800.0,
     maintenance_seconds: Annotated[
         float, typer.Option(min=0, help="How often it looks what is due; 0 is never.")
     ] = 15.0,
@@ -96,6 +110,7 @@ def worker(
         tuple(index),
         broker or default(),
         BatchLimits(operations=batch, linger_seconds=linger),
+        time_limit_seconds=time_limit,
         maintenance_seconds=maintenance_seconds,
         encoder=encoder,
         threads=threads,
@@ -122,6 +137,12 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until everything is searchable.")
     ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Seconds to wait, also for room in a full inbox.", show_default="none"
+        ),
+    ] = None,
     format: Format = None,
     root: Root = None,
     id_field: IdField = None,
@@ -143,26 +164,44 @@ def submit(
     started = time.perf_counter()
     problems: list[str] = []
     with Client(index, broker) as client:
-        ids = [client.submit(delete=delete)] if delete else []
+        ids = [client.submit(delete=delete, timeout=timeout)] if delete else []
         if paths:
             options = file_options(id_field, text_field, title_field, number_field)
             source = FileSource(paths, root, format, strict, options)
             documents = (document for _, document in source.documents())
-            ids += [client.submit(batch) for batch in _batches(documents)]
+            ids += [client.submit(batch, timeout=timeout) for batch in _batches(documents)]
             problems = source.problems
-        failed = _wait(client, ids) if wait else {}
-    for problem in problems[:10]:
+        statuses = _wait(client, ids, index, timeout) if wait else []
+    _report(ids, statuses, problems, time.perf_counter() - started, as_json)
+
+
+def _report(
+    ids: list[str],
+    statuses: list[SubmissionStatus],
+    problems: list[str],
+    seconds: float,
+    as_json: bool,
+) -> None:
+    failed = {status.id: dict(status.reasons) for status in statuses if status.state == "failed"}
+    waiting = [status.id for status in statuses if not status.is_settled]
+    for problem in problems[:SHOWN_PROBLEMS]:
         warn(f"Skipped: {problem}")
-    seconds = time.perf_counter() - started
+    if len(problems) > SHOWN_PROBLEMS:
+        warn(f"Skipped: {len(problems) - SHOWN_PROBLEMS} more")
     if as_json:
-        print_json({"submissions": ids, "failed": failed, "skipped": problems})
+        found = {"submissions": ids, "failed": failed, "waiting": waiting, "skipped": problems}
+        print_json(found)
     else:
-        what = "searchable" if wait else "submitted"
-        out.print(f"[bold]{len(ids):,}[/] submissions {what} in {duration(seconds)}")
+        done = len(ids) - len(failed) - len(waiting)
+        what = f"{done:,} searchable" if statuses else "safe in the inbox"
+        first_last = ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}"
+        out.print(f"[bold]{len(ids):,}[/] submissions ({first_last}), {what}, {duration(seconds)}")
     for id, reasons in failed.items():
         for document, reason in reasons.items():
             warn(f"{id} {document}: {reason}")
-    if failed:
+    if waiting:
+        warn(f"{len(waiting):,} submissions still wait: see weft status.")
+    if failed or waiting:
         raise typer.Exit(1)
 
 
@@ -181,11 +220,22 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
         yield list(batch.values())
 
 
-def _wait(client: Client, ids: list[str]) -> dict[str, dict[str, str]]:
-    """Wait for submissions; the reasons of those that failed."""
+def _wait(
+    client: Client, ids: list[str], index: Path, timeout: float | None
+) -> list[SubmissionStatus]:
+    """Wait for submissions; says so if nobody seems to work on them."""
+    from ...workers import Watcher
+
+    deadline = None if timeout is None else time.monotonic() + timeout
     with err.status("Waiting for the workers…"):
-        statuses = [client.wait(id) for id in ids]
-    return {status.id: dict(status.reasons) for status in statuses if status.state == "failed"}
+        if not client.wait(ids[0], PATIENCE_SECONDS if timeout is None else timeout).is_settled:
+            n_workers = Watcher(index).look().n_workers
+            if not n_workers:
+                warn(f"No worker seems to be at it: weft worker --index {index}")
+        return [
+            client.wait(id, None if deadline is None else max(0.0, deadline - time.monotonic()))
+            for id in ids
+        ]
 
 
 @letters.command("list")

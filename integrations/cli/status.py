@@ -54,17 +54,19 @@ def status(
 
 def _table(overview: Overview) -> Table:
     age, lag = overview.oldest_seconds, overview.lag_seconds
-    rate, drift = overview.documents_per_second, overview.drift
+    rate, drift = overview.changes_per_second, overview.drift
+    dead = f"{overview.n_dead:,}" + (", so that workers have halted" if overview.halted else "")
+    unknown = "known with --watch"
     rows = {
         "waiting": f"{overview.n_waiting:,} submissions, {overview.n_operations:,} operations",
         "oldest": "none" if age is None else duration(age),
         "encoding": f"{overview.n_encoding:,} submissions",
         "workers": f"{overview.n_workers:,}",
-        "dead letters": f"{overview.n_dead:,}",
+        "dead letters": dead,
         "documents": f"{overview.n_documents:,} in {overview.n_segments:,} segments",
         "generation": f"{overview.generation:,}",
-        "documents/s": "not known yet" if rate is None else f"{rate:,.1f}",
-        "submit to searchable": "not known yet" if lag is None else duration(lag),
+        "changes per second": unknown if rate is None else f"{rate:,.1f}",
+        "submit to searchable": unknown if lag is None else duration(lag),
         "drift": "no codec yet" if drift is None else f"{drift:.0%} of the bound",
     }
     return key_values("Queue", rows)

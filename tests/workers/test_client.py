@@ -20,12 +20,12 @@ from weft.engine.errors import (
 )
 from weft.engine.storage.directory import LocalDirectory
 from weft.engine.storage.layout import INBOX
-from weft.workers import Client
+from weft.workers import Client, Watcher
 from weft.workers.client import MAX_WAITING
 from weft.workers.drain import Drain
 from weft.workers.inbox import Inbox
 from weft.workers.metrics import Observer
-from weft.workers.selection import BatchLimits
+from weft.workers.selection import BatchLimits, Selection
 
 
 def drain(context):
@@ -229,3 +229,45 @@ def test_the_clients_word_encoder_is_never_loaded(index, monkeypatch):
     monkeypatch.setattr(WordEncoder, "encode_passages", forbidden)
     with Client(index) as client:
         client.submit([document(1)])
+
+
+def test_deletions_may_come_from_anywhere(index, client, context):
+    index.add(["text", "text"], ids=["a", "b"])
+    client.submit(delete=(id for id in ["a", "b"]))
+    drain(context)
+    assert index.count() == 0
+
+
+def test_a_worker_that_is_quicker_than_the_clients_look(index, client, context):
+    """It is not applied again: somebody may have deleted what they have seen since."""
+    place = Inbox.place
+
+    def seen_and_deleted(self, data, lowest):
+        sequence = place(self, data, lowest)
+        drain(context)
+        index.delete(["d1"])
+        return sequence
+
+    client._inbox.place = seen_and_deleted.__get__(client._inbox)
+    assert client.submit([document(1)]) == f"{1:016d}"
+    drain(context)
+    assert index.get("d1") is None
+
+
+def test_what_is_larger_than_the_inbox_is_refused_at_once(index):
+    with Client(index.path, max_waiting=3) as client:
+        client.submit([document(1)])
+        with pytest.raises(QueueFullError, match="does not fit"):
+            client.submit([document(n) for n in range(4)])
+
+
+def test_a_status_on_a_full_disk(index, client, context, monkeypatch):
+    id = client.submit([document(1)])
+    with Selection(context, BatchLimits()).take():
+        monkeypatch.setattr(LocalDirectory, "clock_seconds", _refuse)
+        assert client.status(id).state == "encoding"
+        assert Watcher(index.path).look().n_encoding == 1
+
+
+def _refuse(*_):
+    raise StorageError(28, "no space left on device")
