@@ -13,7 +13,7 @@ INPUT_SECONDS ?= 10
 HARNESSES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test crash fuzz fuzz-smoke asan tsan lint bench peers clean
+.PHONY: help install demo test crash fuzz fuzz-smoke asan tsan oldest lint bench peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -81,6 +81,13 @@ asan: build/asan/.stamp ## kernels, storage and search under AddressSanitizer an
 
 tsan: build/tsan/.stamp ## the kernels under ThreadSanitizer
 	$(call sanitized,tsan,tsan,tests/kernels)
+
+# The oldest version that pyproject.toml declares of each framework.
+OLDEST ?= langchain-core==1.4.0
+
+oldest: $(VENV)/.stamp-test ## the adapters on the oldest frameworks that are declared
+	$(PIP) install --quiet --upgrade --no-deps --target build/oldest $(OLDEST)
+	PYTHONPATH=build/oldest $(BIN)/python -m pytest tests/integrations
 
 lint: $(VENV)/.stamp-test ## ruff, and mypy on the installed package
 	$(BIN)/ruff check .

@@ -60,13 +60,22 @@ def _score_group(
     found = encoder.split_many(list(texts))
     spans = [parts or [(0, len(text))] for text, parts in zip(texts, found, strict=True)]
     passages = [text[a:b] for text, parts in zip(texts, spans, strict=True) for a, b in parts]
-    arrays = encoder.encode_passages(passages)
-    offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
-    embeddings = np.ascontiguousarray(np.concatenate(arrays), dtype=np.float32)
-    scores = kernels.maxsim(query, embeddings, offsets, threads=threads)
+    # In groups again: one text alone may be longer than memory has room for as vectors.
+    scores = np.concatenate(
+        [_maxsim(encoder, query, passages[a:b], threads) for a, b in _groups(passages)]
+    )
     firsts = np.cumsum([0, *map(len, spans)])[:-1]
     best: NDArray[np.float32] = np.maximum.reduceat(scores, firsts)
     return best
+
+
+def _maxsim(
+    encoder: Encoder, query: FloatArray, passages: list[str], threads: int
+) -> NDArray[np.float32]:
+    arrays = encoder.encode_passages(passages)
+    offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
+    embeddings = np.ascontiguousarray(np.concatenate(arrays), dtype=np.float32)
+    return kernels.maxsim(query, embeddings, offsets, threads=threads)
 
 
 def _groups(texts: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -18,6 +19,7 @@ from ..engine.errors import (
     SubmissionPendingError,
 )
 from ..engine.index import Index
+from ..engine.shown import shown
 from ..engine.validation import check_flag, check_ids, check_integer, make_documents
 from ..workers import Client, SubmissionStatus
 
@@ -193,11 +195,13 @@ def make_writing(
         wait, timeout: see `Writing`.
 
     Raises:
-        InvalidParameterError: two ways to a queue, or a wait without one.
+        InvalidParameterError: two ways to a queue, a wait without one, or a timeout that is no
+            finite number from 0.
         MissingDependencyError: broker_url without the extra `workers`.
     """
     check_flag("queue", queue)
     check_flag("wait", wait)
+    _check_timeout(timeout)
     if client is not None and broker_url is not None:
         raise InvalidParameterError("client and broker_url exclude each other: leave one out.")
     if client is not None and not isinstance(client, Client):
@@ -211,6 +215,14 @@ def make_writing(
             "wait and wait_seconds are about the queue: pass client, broker_url or queue=True too."
         )
     return Writing(index, client, wait, timeout)
+
+
+def _check_timeout(timeout: object) -> None:
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and 0 <= float(timeout) < math.inf):  # type: ignore[arg-type]
+        raise InvalidParameterError(
+            f"wait_seconds is {shown(timeout)}: use a finite number from 0, or None."
+        )
 
 
 def _submit(client: Client, batches: list[list[Document]]) -> list[str]:

@@ -18,8 +18,8 @@ from ...engine.index import Index
 from ...engine.validation import check_ids
 from ...workers import Client
 from ..writing import Writing, make_writing
-from .documents import from_weft, to_weft
 from .arguments import open_index, refuse_unknown
+from .documents import from_weft, to_weft
 from .retriever import WeftRetriever
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -19,8 +21,8 @@ from ...engine.search.explain import Explanation
 from ...engine.validation import check_ids
 from ...workers import Client
 from ..writing import make_writing
-from .documents import from_texts, from_weft, to_weft
 from .arguments import open_index, refuse_unknown
+from .documents import from_texts, from_weft, to_weft
 from .search import Answer, answer
 from .settings import DEFAULT_K, make_settings
 from .unsupported import NoSingleVectors
@@ -68,7 +70,6 @@ class WeftVectorStore(NoSingleVectors, VectorStore):
         wait_seconds: float | None = None,
     ) -> None:
         self.index = open_index(index, encoder, create=True)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._writing = make_writing(
             self.index,
             client=client,
@@ -279,8 +280,8 @@ class WeftVectorStore(NoSingleVectors, VectorStore):
             texts, metadatas, ids: as of `add_texts`.
             embedding: a late-interaction encoder (folder, hub name or object), or None for the
                 index's own.
-            index: as of the constructor; None makes one in a temporary folder, which goes with
-                the store.
+            index: as of the constructor; None makes one in a temporary folder, which is removed
+                when nothing holds the index any more.
             kwargs: of the constructor.
 
         Raises:
@@ -292,10 +293,12 @@ class WeftVectorStore(NoSingleVectors, VectorStore):
                 "interaction needs one per token. Pass None for the default encoder, or the "
                 "folder or hub name of a ColBERT checkpoint."
             )
-        folder = tempfile.TemporaryDirectory(prefix="weft-") if index is None else None
-        place = index if folder is None else Path(folder.name) / "index"
-        store = cls(place, encoder=embedding, **kwargs)  # type: ignore[arg-type]
-        store._folder = folder
+        if index is None:
+            folder = tempfile.mkdtemp(prefix="weft-")
+            store = cls(folder, encoder=embedding, **kwargs)
+            weakref.finalize(store.index, shutil.rmtree, folder, ignore_errors=True)
+        else:
+            store = cls(index, encoder=embedding, **kwargs)
         store.add_texts(texts, metadatas, ids=ids)
         return store
 

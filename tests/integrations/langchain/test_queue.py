@@ -173,7 +173,12 @@ def test_ways_to_a_queue(opened, adapter):
         assert client.waiting() == 1
         with pytest.raises(InvalidParameterError, match="exclude"):
             adapter(opened, client=client, broker_url="redis://localhost")
-    for wrong in ({"client": "redis://localhost"}, {"queue": 1}, {"wait": None}):
+    for wrong in (
+        {"client": "redis://localhost"},
+        {"queue": 1},
+        {"wait": None},
+        {"queue": True, "wait_seconds": "3"},
+    ):
         with pytest.raises(InvalidParameterError):
             adapter(opened, **wrong)
     for pointless in ({"wait": False}, {"wait_seconds": 3}):

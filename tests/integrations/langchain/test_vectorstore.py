@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import gc
 import inspect
 import uuid
 
@@ -249,7 +250,11 @@ async def test_from_texts_and_documents(store, fabrics, tmp_path):
     assert made.index.count() == 2
     folder = made.index.path
     assert folder.is_dir()
+    index = made.index
     del made
+    assert index.count() == 2
+    del index
+    gc.collect()
     assert not folder.exists()
     some = await WeftVectorStore.afrom_texts(["warp"], encoder, index=tmp_path / "some")
     assert some.index.path == tmp_path / "some"
