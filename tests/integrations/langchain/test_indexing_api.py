@@ -1,17 +1,24 @@
 """`langchain_core.indexing.index` keeps stores and document indexes in step with their source."""
 
 import pytest
+from adapter_indexes import draining
 from langchain_core.documents import Document
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
+from word_encoder import WordEncoder
 
 from weft.integrations.langchain import WeftDocumentIndex, WeftVectorStore
 
 MODES = [None, "incremental", "full", "scoped_full"]
 
 
-@pytest.fixture(params=["store", "document index"])
+@pytest.fixture(params=["store", "document index", "queued store", "queued document index"])
 def destination(request, word_index):
-    return (WeftVectorStore if request.param == "store" else WeftDocumentIndex)(word_index)
+    kind = WeftVectorStore if request.param.endswith("store") else WeftDocumentIndex
+    if not request.param.startswith("queued"):
+        yield kind(word_index)
+        return
+    with draining(word_index.path, WordEncoder()):
+        yield kind(word_index, queue=True)
 
 
 @pytest.fixture(params=["sync", "async"])
