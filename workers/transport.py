@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kombu.transport import redis, virtual
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
 
 class QoS(redis.QoS):
