@@ -45,7 +45,8 @@ def worker(index: Path, broker: str, log: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", "from weft.integrations.cli import main; main()", "worker"]
     arguments = ["--index", str(index), "--broker", broker, "--log-format", "text"]
     arguments += ["--encoder-threads", "1"]
-    return subprocess.Popen([*command, *arguments], stderr=log.open("wb"))
+    output = log.open("wb")
+    return subprocess.Popen([*command, *arguments], stdout=output, stderr=output)
 
 
 def documents() -> list[weft.Document]:

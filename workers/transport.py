@@ -40,7 +40,12 @@ class Channel(redis.Channel):
     QoS = QoS
 
 
-class Transport(redis.Transport):
-    """For `redis://` URLs."""
+class Transport(redis.Transport):  # type: ignore[misc,unused-ignore]
+    """For `redis://` URLs.
+
+    A Redis that refuses commands for a while, for want of memory or as a replica, is one to connect
+    to again; to Kombu that is a fault of the channel, which ends the worker.
+    """
 
     Channel = Channel
+    connection_errors = (*redis.Transport.connection_errors, OutOfMemoryError, ReadOnlyError)
