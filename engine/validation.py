@@ -289,6 +289,17 @@ def check_threads(threads: object) -> int:
     return check_integer("threads", threads, 0, limits.MAX_THREADS)
 
 
+def finite_number(value: object) -> float | None:
+    """A value as a float; None if it is no number, not finite, or too large for one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def check_budget(seconds: object, max_steps: object) -> None:
     """Check the bounds of a maintenance; None is no bound.
 
@@ -296,8 +307,8 @@ def check_budget(seconds: object, max_steps: object) -> None:
         InvalidParameterError: seconds is no finite number from 0, or max_steps no whole one.
     """
     if seconds is not None:
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not number or not 0 <= float(seconds) < math.inf:  # type: ignore[arg-type]
+        number = finite_number(seconds)
+        if number is None or number < 0:
             raise InvalidParameterError(
                 f"seconds is {shown(seconds)}: use a finite number from 0, or None for no bound."
             )

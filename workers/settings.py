@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..engine.errors import InvalidParameterError
+from ..engine.shown import shown
 from ..engine.storage.directory import LocalDirectory
+from ..engine.validation import finite_number
 from .leases import LEASE_SECONDS
 from .selection import BatchLimits
 from .watch import ManifestWatch
@@ -69,8 +71,11 @@ class WorkerSettings:
             ("lease_seconds", 1),
         ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
-                raise InvalidParameterError(f"{name} is {value!r}: use a number from {least} on.")
+            number = finite_number(value)
+            if number is None or number < least:
+                raise InvalidParameterError(
+                    f"{name} is {shown(value)}: use a number from {least} on."
+                )
 
     def to_json(self) -> str:
         """For an environment variable."""

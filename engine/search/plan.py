@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
@@ -10,7 +9,7 @@ from typing import Any, Final, Literal
 from .. import limits
 from ..errors import InvalidParameterError
 from ..shown import shown
-from ..validation import check_flag, check_integer
+from ..validation import check_flag, check_integer, finite_number
 
 GroupBy = Literal["document", "passage"]
 Algorithm = Literal["weft", "plaid"]
@@ -166,12 +165,13 @@ def published_parameters(k: int) -> dict[str, Any]:
 def _check_threshold(value: object) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = finite_number(value)
+    if number is None:
         raise InvalidParameterError(
             f"centroid_score_threshold is {shown(value)}: use a finite number (centroid scores of "
             "unit vectors lie between -1 and 1), or None to let every token take part."
         )
-    return float(value)
+    return number
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> Any:

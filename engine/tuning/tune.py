@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +11,7 @@ import numpy as np
 from ..errors import InvalidInputError, InvalidParameterError, InvalidQueryError
 from ..search.plan import default_parameters
 from ..shown import shown
-from ..validation import check_integer
+from ..validation import check_integer, finite_number
 from ..view import IndexView
 from ..view import Query as GivenQuery
 from .descent import Descent, unique
@@ -76,11 +75,12 @@ def tune(
 def _check(queries: object, recall: object, k: object, sample: object, seconds: object) -> None:
     """Refuse what cannot be tuned, before anything is encoded or measured."""
     check_integer("k", k, 1, MAX_K)
-    if _not_a_number(recall) or not 0 < recall <= 1:  # type: ignore[operator]
+    share, budget = finite_number(recall), finite_number(seconds)
+    if share is None or not 0 < share <= 1:
         raise InvalidParameterError(
             f"recall is {shown(recall)}: use a number above 0 and up to 1, such as 0.95."
         )
-    if _not_a_number(seconds) or not 0 < seconds < math.inf:  # type: ignore[operator]
+    if budget is None or budget <= 0:
         raise InvalidParameterError(f"seconds is {shown(seconds)}: use a finite number above 0.")
     if sample is not None:
         check_integer("sample", sample, 1, MAX_SAMPLE)
@@ -99,10 +99,6 @@ def _check(queries: object, recall: object, k: object, sample: object, seconds: 
         raise InvalidQueryError(
             "queries is empty: pass some, or None to sample the index's own passages."
         )
-
-
-def _not_a_number(value: object) -> bool:
-    return isinstance(value, bool) or not isinstance(value, int | float)
 
 
 def _default(k: int) -> Setting:

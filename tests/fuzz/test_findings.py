@@ -61,6 +61,19 @@ def test_values_nested_too_deep_to_be_shown(files, tmp_path):
             use()
 
 
+def test_whole_numbers_too_large_for_a_float(tmp_path):
+    large = 10**400
+    index = weft.Index.create(tmp_path / "index", dim=4)
+    for use in (
+        lambda: index.search(unit_rows(1, 1)[:, :4], centroid_score_threshold=large),
+        lambda: index.tune(recall=large),
+        lambda: index.tune(seconds=large),
+        lambda: index.maintain(seconds=large),
+    ):
+        with pytest.raises(InvalidInputError):
+            use()
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     return build(tmp_path_factory.mktemp("index") / "coded")
