@@ -187,10 +187,10 @@ class Index(Closing):
         with self.snapshot() as view:
             return view.count()
 
-    def ids(self) -> Iterator[str]:
-        """All document ids of the newest generation."""
+    def ids(self, *, filter: Mapping[str, Any] | None = None) -> Iterator[str]:
+        """All document ids of the newest generation, or of those that match a filter."""
         with self.snapshot() as view:
-            yield from view.ids()
+            yield from view.ids(filter=filter)
 
     def __contains__(self, id: object) -> bool:
         return isinstance(id, str) and self.get(id) is not None
@@ -213,8 +213,8 @@ class Index(Closing):
             query: a text, or query vectors float [nq, dim].
             k: hits wanted, 1 to 10,000. Fewer come back only when fewer documents match.
             filter: conditions on the metadata, applied before scoring: `{"year": {"$gte":
-                2020}}`; operators `$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $and
-                $or $not`.
+                2020}}`; operators `$eq $ne $gt $gte $lt $lte $in $nin $exists $contains
+                $icontains $and $or $not`.
             group_by: "document" (a hit is a document with its best passage) or "passage".
             parameters: `effort` ("fast", "balanced", "exact"), and those that it chooses; see
                 `docs/parameters.md`.

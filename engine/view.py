@@ -102,12 +102,21 @@ class IndexView(Closing):
     def __contains__(self, id: object) -> bool:
         return isinstance(id, str) and self.get(id) is not None
 
-    def ids(self) -> Iterator[str]:
-        """All document ids, segment by segment, in the order in which they were added."""
+    def ids(self, *, filter: Mapping[str, Any] | None = None) -> Iterator[str]:
+        """Document ids, segment by segment, in the order in which they were added.
+
+        Args:
+            filter: conditions on metadata, as of `search`; None is all documents.
+
+        Raises:
+            InvalidFilterError: a filter that is not understood.
+        """
+        wanted = None if filter is None else parse_filter(filter)
         for segment in self.segments:
             alive = segment.alive_documents
+            matching = None if wanted is None else wanted.documents(segment.passages)
             for docno, id in enumerate(segment.passages.ids()):
-                if alive is None or alive[docno]:
+                if (alive is None or alive[docno]) and (matching is None or matching[docno]):
                     yield id
 
     def search(

@@ -25,7 +25,8 @@ from .segments import Mask, MetadataLookup
 
 LOGICAL: Final = ("$and", "$or", "$not")
 COMPARISONS: Final = (
-    "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$contains", "$not",
+    "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$contains",
+    "$icontains", "$not",
 )  # fmt: skip
 NEGATED: Final = {"$ne": "$eq", "$nin": "$in"}
 
@@ -258,6 +259,14 @@ def _check_list(operator: str, operand: object) -> None:
         _check_value(operator, operand)
 
 
+def _check_substring(operator: str, operand: object) -> None:
+    if not isinstance(operand, str):
+        raise InvalidFilterError(
+            f"{operator} takes a text, not {shown(operand)}: use $contains for elements of lists."
+        )
+    _check_text(operand)
+
+
 def _check_flag(operator: str, operand: object) -> None:
     if not isinstance(operand, bool):
         raise InvalidFilterError(f"{operator} takes True or False, not {shown(operand)}.")
@@ -276,6 +285,7 @@ def _check_text(text: str) -> None:
 _OPERANDS: Final[Mapping[str, Callable[[str, Any], None]]] = {
     "$eq": _check_value,
     "$contains": _check_value,
+    "$icontains": _check_substring,
     "$gt": _check_ordered,
     "$gte": _check_ordered,
     "$lt": _check_ordered,

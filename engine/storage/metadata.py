@@ -104,7 +104,7 @@ def documents_where(
     Args:
         connection: of a passages file.
         key: a metadata key, nested ones joined by dots.
-        operator: `$eq $gt $gte $lt $lte $in $exists` or `$contains`.
+        operator: `$eq $gt $gte $lt $lte $in $exists $contains` or `$icontains`.
         operand: what the value is compared with.
 
     Raises:
@@ -153,6 +153,14 @@ def _contains(connection: sqlite3.Connection, key: str, operand: Any) -> set[int
     return found
 
 
+def _contains_caseless(connection: sqlite3.Connection, key: str, operand: Any) -> set[int]:
+    # SQLite's own lower() knows ASCII alone.
+    query = "SELECT docno, value FROM metadata WHERE key = ? AND role = ? AND kind = ?"
+    rows = connection.execute(query, (key, Role.VALUE, Kind.TEXT))
+    wanted = operand.lower()
+    return {docno for docno, value in rows if isinstance(value, str) and wanted in value.lower()}
+
+
 def _ordered(symbol: str) -> Callable[[sqlite3.Connection, str, Any], set[int]]:
     def look_up(connection: sqlite3.Connection, key: str, operand: Any) -> set[int]:
         comparable = isinstance(operand, int | float | str) and not isinstance(operand, bool)
@@ -187,4 +195,5 @@ _OPERATORS: Final[Mapping[str, Callable[[sqlite3.Connection, str, Any], set[int]
     "$in": _in,
     "$exists": _exists,
     "$contains": _contains,
+    "$icontains": _contains_caseless,
 }

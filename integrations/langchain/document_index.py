@@ -17,8 +17,8 @@ from ...engine.errors import InvalidParameterError
 from ...engine.index import Index
 from ...engine.validation import check_ids
 from ...workers import Client
+from ..arguments import open_index, refuse_unknown
 from ..writing import Writing, make_writing
-from .arguments import open_index, refuse_unknown
 from .documents import from_weft, to_weft
 from .retriever import WeftRetriever
 

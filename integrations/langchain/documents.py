@@ -11,6 +11,7 @@ from langchain_core.documents import Document
 from ...engine.documents import Document as WeftDocument
 from ...engine.documents import Hit
 from ...engine.errors import InvalidDocumentError, InvalidParameterError
+from ..arguments import refuse_tuples
 
 
 def to_weft(
@@ -70,24 +71,8 @@ def _to_weft(document: object, id: str | None) -> WeftDocument:
 
 def _document(id: str | None, text: str, metadata: Mapping[str, Any]) -> WeftDocument:
     name = uuid.uuid4().hex if id is None else id
-    _refuse_tuples(metadata, f"Document {name!r}: metadata")
+    refuse_tuples(metadata, f"Document {name!r}: metadata")
     return WeftDocument(name, text, metadata)
-
-
-def _refuse_tuples(value: object, where: str, depth: int = 0) -> None:
-    """JSON makes lists of them; everything else that it cannot hold the engine refuses."""
-    if isinstance(value, tuple):
-        raise InvalidDocumentError(
-            f"{where} is a tuple, which JSON would give back as a list: use list(...)."
-        )
-    if depth > 16:  # the engine refuses it for its depth, or its recursion
-        return
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            _refuse_tuples(item, f"{where}[{key!r}]", depth + 1)
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            _refuse_tuples(item, f"{where}[{number}]", depth + 1)
 
 
 def from_weft(document: WeftDocument) -> Document:

@@ -17,7 +17,7 @@ from ...engine.encoder.base import Encoder
 from ...engine.errors import InvalidDocumentError, InvalidParameterError
 from ...engine.reranking import score_texts
 from ...engine.validation import check_integer, check_threads
-from .arguments import refuse_unknown
+from ..arguments import refuse_unknown
 
 
 class WeftReranker(BaseDocumentCompressor):

@@ -17,7 +17,7 @@ from ...engine.encoder.base import Encoder
 from ...engine.errors import WeftError
 from ...engine.index import Index
 from ...engine.search.explain import Explanation
-from .arguments import open_index, refuse_unknown
+from ..arguments import open_index, refuse_unknown
 from .batching import BatchedRetriever, Documents
 from .search import answer, answer_all
 from .settings import DEFAULT_K, NAMES, Settings, make_settings

@@ -20,8 +20,8 @@ from ...engine.index import Index
 from ...engine.search.explain import Explanation
 from ...engine.validation import check_ids
 from ...workers import Client
+from ..arguments import open_index, refuse_unknown
 from ..writing import make_writing
-from .arguments import open_index, refuse_unknown
 from .documents import from_texts, from_weft, to_weft
 from .search import Answer, answer
 from .settings import DEFAULT_K, make_settings

@@ -99,7 +99,10 @@ def test_get_count_ids(tmp_path):
     assert index.get(["é", "b", "a"]) == [documents[1], None, documents[0]]
     assert index.count() == len(index) == 2
     assert set(index.ids()) == {"a", "é"} and "a" in index and "b" not in index
+    assert list(index.ids(filter={"yes": True})) == ["é"]
+    assert list(index.ids(filter={"yes": {"$ne": True}})) == ["a"]
     deleted = index.delete(["b", "a"])
+    assert list(index.ids(filter={"yes": {"$ne": True}})) == []
     assert (deleted.deleted, deleted.missing) == (["a"], ["b"])
     assert list(index.ids()) == ["é"]
 

@@ -26,7 +26,9 @@ values = st.recursive(
 )
 metadata = st.dictionaries(keys, values, max_size=4)
 paths = st.sampled_from(["a", "b", "c", "a.b", "a.c", "b.a", "a.b.c", "none"])
-operators = st.sampled_from(["$eq", "$gt", "$gte", "$lt", "$lte", "$in", "$exists", "$contains"])
+operators = st.sampled_from(
+    ["$eq", "$gt", "$gte", "$lt", "$lte", "$in", "$exists", "$contains", "$icontains"]
+)
 huge = st.sampled_from([2**63, 2**64, -(2**63) - 1, 10**400, -(10**400), 2**53 + 1, 10**300])
 
 
@@ -75,6 +77,8 @@ def holds(operator, value, operand):
         return any(same(value, item) for item in operand)
     if operator == "$exists":
         return True
+    if operator == "$icontains":
+        return isinstance(value, str) and operand.lower() in value.lower()
     if operator == "$contains":
         if isinstance(value, list):
             return any(same(item, operand) for item in value)
@@ -104,6 +108,8 @@ def test_look_ups(tmp_path_factory, collection, path, operator, operand, more):
         operand = [operand, *more]
     if operator == "$exists":
         operand = True
+    if operator == "$icontains":
+        operand = str(operand)
     connection = written(tmp_path_factory.mktemp("metadata") / "passages.sqlite", collection)
     expected = {
         docno

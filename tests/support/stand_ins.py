@@ -137,6 +137,8 @@ def holds(value, operator, operand):
         return same(value, operand)
     if operator == "$in":
         return any(same(value, element) for element in operand)
+    if operator == "$icontains":
+        return isinstance(value, str) and operand.lower() in value.lower()
     if operator == "$contains":
         if isinstance(value, list):
             return any(same(element, operand) for element in value)

@@ -1,15 +1,20 @@
-"""What adapters are given: an index, open or by its folder, and arguments that they must know."""
+"""What adapters are given: an index, open or by its folder, and what they must know or refuse."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ...engine.encoder.base import Encoder
-from ...engine.errors import IndexExistsError, IndexNotFoundError, InvalidParameterError
-from ...engine.index import Index
-from ...engine.shown import shown
+from ..engine.encoder.base import Encoder
+from ..engine.errors import (
+    IndexExistsError,
+    IndexNotFoundError,
+    InvalidDocumentError,
+    InvalidParameterError,
+)
+from ..engine.index import Index
+from ..engine.shown import shown
 
 
 def open_index(
@@ -61,3 +66,28 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], owner: str) -> No
             f"{owner} knows no argument {', '.join(unknown)}: the known ones are "
             f"{', '.join(names) or 'none'}."
         )
+
+
+def refuse_tuples(value: object, where: str, depth: int = 0) -> None:
+    """Raise for tuples, of which JSON makes lists; what else it cannot hold the engine refuses.
+
+    Args:
+        value: of metadata.
+        where: it stands, for the message.
+        depth: at which it stands.
+
+    Raises:
+        InvalidDocumentError: there is one.
+    """
+    if isinstance(value, tuple):
+        raise InvalidDocumentError(
+            f"{where} is a tuple, which JSON would give back as a list: use list(...)."
+        )
+    if depth > 16:  # the engine refuses it for its depth, or its recursion
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            refuse_tuples(item, f"{where}[{key!r}]", depth + 1)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            refuse_tuples(item, f"{where}[{number}]", depth + 1)
