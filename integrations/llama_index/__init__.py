@@ -1,4 +1,4 @@
-"""LlamaIndex: a retriever, a vector store and a reranker.
+"""LlamaIndex: a retriever, a vector store, a managed index, a reranker, a mark for pipelines.
 
     >>> from llama_index.core.schema import TextNode
     >>> from weft.integrations.llama_index import WeftVectorStore
@@ -22,8 +22,10 @@ except ImportError as error:
         "weft.integrations.llama_index needs llama-index-core: pip install 'weft[llama-index]'."
     ) from error
 
+from .ingestion import WeftMarker
+from .managed import WeftIndex
 from .reranker import WeftRerank
 from .retriever import WeftRetriever
 from .vectorstore import WeftVectorStore
 
-__all__ = ["WeftRerank", "WeftRetriever", "WeftVectorStore"]
+__all__ = ["WeftIndex", "WeftMarker", "WeftRerank", "WeftRetriever", "WeftVectorStore"]

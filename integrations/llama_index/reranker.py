@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from llama_index_instrumentation import get_dispatcher
 
 from ...engine.encoder import load_encoder
 from ...engine.encoder.base import Encoder
@@ -62,7 +62,8 @@ class WeftRerank(BaseNodePostprocessor):
             check_integer("top_n", top_n, 1, 2**31)
         check_threads(threads)
         manager = CallbackManager() if callback_manager is None else callback_manager
-        super().__init__(**{"top_n": top_n, "threads": threads, "callback_manager": manager})
+        fields: dict[str, Any] = {"top_n": top_n, "threads": threads}
+        super().__init__(callback_manager=manager, **fields)
         self._encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
 
     @classmethod
@@ -82,7 +83,7 @@ class WeftRerank(BaseNodePostprocessor):
         dispatcher.event(
             ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=kept, model_name=name)
         )
-        told = {
+        told: dict[str, Any] = {
             EventPayload.NODES: nodes,
             EventPayload.MODEL_NAME: name,
             EventPayload.QUERY_STR: query,
