@@ -12,6 +12,7 @@ FIRST_LINES = {
     "embeddings.py": "8.000  page-42  {'number': 42}",
     "filters.py": "{}: A ",
     "langchain_rag.py": "chain: The ferry to the island leaves at nine",
+    "llama_index_rag.py": "pipeline: 5 nodes, 0 the second time",
     "streaming_ingestion.py": "Two workers",
 }
 
@@ -52,6 +53,14 @@ def test_a_chain_and_an_agent_answer_from_what_they_find(tmp_path: Path) -> None
     assert lines[2].startswith("agent: Tickets for the crossing")
     assert lines[3].startswith("filter: storm, score ") and lines[3].endswith("met by 'boat'")
     assert lines[4].startswith("rerank: A violin")
+
+
+def test_a_query_engine_answers_from_what_a_pipeline_wrote(tmp_path: Path) -> None:
+    lines = run("llama_index_rag.py", tmp_path)
+    assert lines[1].startswith("source: The ferry to the island")
+    assert lines[2] == "answer quotes it: True"
+    assert lines[3].startswith("filter: storm, score ")
+    assert lines[4] == "update: The ferry is replaced by a bridge."
 
 
 def test_streaming_finds_all_that_was_submitted(tmp_path: Path) -> None:
