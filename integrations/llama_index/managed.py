@@ -21,6 +21,7 @@ from ...engine.errors import InvalidParameterError
 from ...engine.index import Index
 from ...workers import Client
 from ..arguments import refuse_unknown
+from .ingestion import has_text
 from .nodes import REF_DOC_KEY, from_weft
 from .retriever import WeftRetriever
 from .search import PARAMETERS
@@ -110,7 +111,7 @@ class WeftIndex(BaseManagedIndex):
         return self._store
 
     def insert(self, document: Document, **insert_kwargs: Any) -> None:
-        """Cut a document into nodes and add them; those that it has already stay."""
+        """Cut a document into nodes and add them, without those that have no text."""
         self.insert_nodes(self._cut(document), **insert_kwargs)
 
     async def ainsert(self, document: Document, **insert_kwargs: Any) -> None:
@@ -248,18 +249,16 @@ class WeftIndex(BaseManagedIndex):
         self._store.delete_nodes([node_id], **delete_kwargs)
 
     def _cut(self, document: Document) -> list[BaseNode]:
-        return list(
-            run_transformations(
-                [document], self._transformations, show_progress=self._show_progress
-            )
+        nodes = run_transformations(
+            [document], self._transformations, show_progress=self._show_progress
         )
+        return [node for node in nodes if has_text(node)]
 
     async def _acut(self, document: Document) -> list[BaseNode]:
-        return list(
-            await arun_transformations(
-                [document], self._transformations, show_progress=self._show_progress
-            )
+        nodes = await arun_transformations(
+            [document], self._transformations, show_progress=self._show_progress
         )
+        return [node for node in nodes if has_text(node)]
 
     def _node_ids(self, ref_doc_id: str) -> set[str]:
         return set(self._store.client.ids(filter={REF_DOC_KEY: ref_doc_id}))

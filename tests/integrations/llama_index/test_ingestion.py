@@ -79,6 +79,13 @@ async def test_upserts_without_blocking(word_index):
     assert (await store.as_retriever(k=1).aretrieve("ferry"))[0].node.get_content().startswith("No")
 
 
+def test_empty_pages_are_passed_over(word_index):
+    store = WeftVectorStore(word_index)
+    texts = PAGES | {"blank": "", "white": " \n"}
+    pipeline(store, DocstoreStrategy.UPSERTS).run(documents=pages(texts))
+    assert {node.ref_doc_id for node in store.get_nodes()} == set(PAGES)
+
+
 def test_without_the_mark_a_pipeline_hands_on_nothing(word_index):
     IngestionPipeline(
         transformations=[SentenceSplitter()], vector_store=WeftVectorStore(word_index)

@@ -49,6 +49,13 @@ async def test_update_leaves_no_old_node(index):
     assert sorted(texts) == ["Moths make silk.", "Only a reed is left."]
 
 
+async def test_a_document_that_becomes_empty_has_no_nodes(index):
+    index.insert(document("loom"))
+    await index.ainsert(document("blank", ""))
+    index.update_ref_doc(document("loom", " "))
+    assert counted(index) == {}
+
+
 async def test_delete_by_document_and_by_node(index):
     for name in ("a", "b", "c"):
         await index.ainsert(document(name))
