@@ -18,6 +18,9 @@ MAX_ROUNDS: Final = 200
 SETTLED: Final = 1e-5
 """Share of the residuals' range below which a weight's move ends the iteration."""
 
+FEW_VALUES: Final = 64
+"""Components per bucket below which those of the sample are not trusted to be its quantiles."""
+
 SMALLEST_SPAN: Final = 0.1
 """Width of the inverse norm range at least, for samples whose norms hardly differ."""
 
@@ -44,8 +47,7 @@ def train_buckets(residuals: FloatArray, bits: int) -> tuple[FloatArray, FloatAr
     values = np.sort(residuals.ravel())
     sums = np.zeros(len(values) + 1)
     np.cumsum(values, dtype=np.float64, out=sums[1:])
-    middles = (np.arange(1 << bits) + 0.5) / (1 << bits) * len(values)
-    weights = values[middles.astype(np.int64)].astype(np.float64)
+    weights = _quantiles(values, (np.arange(1 << bits) + 0.5) / (1 << bits))
     for _ in range(MAX_ROUNDS):
         moved = _bucket_means(values, sums, weights)
         settled = np.abs(moved - weights).max() <= SETTLED * (values[-1] - values[0])
@@ -57,6 +59,13 @@ def train_buckets(residuals: FloatArray, bits: int) -> tuple[FloatArray, FloatAr
 
 def _middles(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return (weights[1:] + weights[:-1]) / 2
+
+
+def _quantiles(values: FloatArray, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles of sorted values; between them where they are few, or weights would coincide."""
+    if len(values) < FEW_VALUES * len(shares):
+        return np.quantile(values, shares).astype(np.float64)
+    return values[(shares * len(values)).astype(np.int64)].astype(np.float64)
 
 
 def _bucket_means(
