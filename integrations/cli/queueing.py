@@ -40,6 +40,42 @@ Numbers = Annotated[
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 
+Indexes = Annotated[
+    list[Path],
+    typer.Option("--index", "-i", envvar="WEFT_INDEX", help="Folder of an index; may be repeated."),
+]
+Queues = Annotated[str, typer.Option(help="encode, maintenance, or both: which work it takes.")]
+Pool = Annotated[str, typer.Option(help="prefork, or solo or threads, which know no time limit.")]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1024,
+        help="Processes (or threads); each loads the model.",
+        show_default="one for each of the queues",
+    ),
+]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="Port of Prometheus metrics.", show_default="none"),
+]
+Batch = Annotated[int, typer.Option(min=1, help="Documents that are committed together.")]
+Linger = Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for a batch to fill.")]
+TimeLimit = Annotated[
+    float,
+    typer.Option(min=1, help="Seconds after which a submission's encoding is interrupted."),
+]
+MaintenanceSeconds = Annotated[
+    float, typer.Option(min=0, help="How often it looks what is due; 0 is never.")
+]
+EncoderThreads = Annotated[
+    int,
+    typer.Option(min=0, max=256, help="PyTorch's threads in each process; 0 is its default."),
+]
+LogFormat = Annotated[str, typer.Option(help="json or text.")]
+LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("worker")(worker)
@@ -48,51 +84,21 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
-    index: Annotated[
-        list[Path],
-        typer.Option(
-            "--index", "-i", envvar="WEFT_INDEX", help="Folder of an index; may be repeated."
-        ),
-    ],
+    index: Indexes,
     broker: Broker = None,
-    queues: Annotated[
-        str, typer.Option(help="encode, maintenance, or both: which work it takes.")
-    ] = "encode,maintenance",
-    pool: Annotated[
-        str, typer.Option(help="prefork, or solo or threads, which know no time limit.")
-    ] = "prefork",
-    concurrency: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1024,
-            help="Processes (or threads); each loads the model.",
-            show_default="one for each of the queues",
-        ),
-    ] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65535, help="Port of Prometheus metrics.", show_default="none"),
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Documents that are committed together.")] = 256,
-    linger: Annotated[
-        float, typer.Option(min=0, max=60, help="Seconds to wait for a batch to fill.")
-    ] = 0.0,
-    time_limit: Annotated[
-        float,
-        typer.Option(min=1, help="Seconds after which a submission's encoding is interrupted."),
-    ] = 1800.0,
-    maintenance_seconds: Annotated[
-        float, typer.Option(min=0, help="How often it looks what is due; 0 is never.")
-    ] = 15.0,
+    queues: Queues = "encode,maintenance",
+    pool: Pool = "prefork",
+    concurrency: Concurrency = None,
+    metrics_port: MetricsPort = None,
+    batch: Batch = 256,
+    linger: Linger = 0.0,
+    time_limit: TimeLimit = 1800.0,
+    maintenance_seconds: MaintenanceSeconds = 15.0,
     encoder: EncoderName = None,
     threads: Threads = 0,
-    encoder_threads: Annotated[
-        int,
-        typer.Option(min=0, max=256, help="PyTorch's threads in each process; 0 is its default."),
-    ] = 0,
-    log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    encoder_threads: EncoderThreads = 0,
+    log_format: LogFormat = "json",
+    log_level: LogLevel = "info",
 ) -> None:
     """Encode and commit what is submitted, merge and look after the index, until SIGTERM.
 
