@@ -221,7 +221,7 @@ class Client(Closing):
             StorageError: the disk refused.
         """
         sequence = _sequence(id)
-        entry = self._inbox.entry(sequence)
+        entry = self._inbox.glance(sequence)
         # Looked up afterwards: what has left the inbox was applied before.
         manifest = self._watch.newest()
         if entry is None and sequence not in Applied.of(manifest):

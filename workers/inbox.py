@@ -133,6 +133,15 @@ class Inbox:
             sequence
         )
 
+    def glance(self, sequence: int) -> Entry | None:
+        """As `entry`, but for `at`, by a few names instead of a listing of the whole inbox."""
+        if not self.directory.exists(submission_name(sequence)):
+            return None
+        tries = 0
+        while tries < MAX_ATTEMPT and self.directory.exists(_attempt_name(sequence, tries + 1)):
+            tries += 1
+        return Entry(sequence, tries, self.directory.exists(_dead_name(sequence)))
+
     def read(self, sequence: int) -> bytes:
         """The content of a change; empty for the claim of an embedded one.
 

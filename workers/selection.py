@@ -153,8 +153,13 @@ class Selection:
         for entry in entries:
             if entry.tries and self._add(entry, taken):
                 return
+        n_operations = n_characters = 0
         for entry in entries:
-            if not entry.tries and self._add(entry, taken) and self._is_full(taken):
+            if entry.tries or not self._add(entry, taken):
+                continue
+            n_operations += taken[-1].submission.n_operations
+            n_characters += taken[-1].submission.n_characters
+            if n_operations >= self._limits.operations or n_characters >= self._limits.characters:
                 return
 
     def _add(self, entry: Entry, taken: list[Taken]) -> bool:
@@ -169,11 +174,6 @@ class Selection:
             if change is None:
                 self._release(entry.sequence)
         return change is not None
-
-    def _is_full(self, taken: list[Taken]) -> bool:
-        n_operations = sum(change.submission.n_operations for change in taken)
-        n_characters = sum(change.submission.n_characters for change in taken)
-        return n_operations >= self._limits.operations or n_characters >= self._limits.characters
 
     def _gathered(self) -> list[Entry]:
         """What waits; while it is little and young, more may come."""
