@@ -18,6 +18,7 @@ from .encoder.base import Encoder
 from .errors import InvalidQueryError
 from .identity import EncoderSlot
 from .search.explain import Explanation
+from .search.hybrid import HybridLike
 from .stats import IndexStats, index_stats
 from .storage import create_index
 from .storage.compaction import CompactionReport
@@ -205,6 +206,8 @@ class Index(Closing):
         *,
         filter: Mapping[str, Any] | None = None,
         group_by: str = "document",
+        hybrid: HybridLike = None,
+        query_text: str | None = None,
         **parameters: Any,
     ) -> list[Hit]:
         """The best k documents for a query, best first.
@@ -216,18 +219,32 @@ class Index(Closing):
                 2020}}`; operators `$eq $ne $gt $gte $lt $lte $in $nin $exists $contains
                 $icontains $and $or $not`.
             group_by: "document" (a hit is a document with its best passage) or "passage".
+            hybrid: how the ranking is fused with BM25's: None (not at all), "rrf" (reciprocal
+                ranks), "weighted" or the weight of late interaction from 0 to 1, or a
+                `weft.Hybrid`. Scores are then the fused ones.
+            query_text: the words for BM25, where `query` is vectors or other words are meant.
             parameters: `effort` ("fast", "balanced", "exact"), and those that it chooses; see
                 `docs/parameters.md`.
 
         Raises:
-            InvalidQueryError: an empty query, or one of another type.
+            InvalidQueryError: an empty query, one of another type, or vectors without the
+                `query_text` that `hybrid` needs.
             InvalidParameterError: an unknown parameter, or one outside its range.
+            InvalidInputError: `hybrid` on an index whose documents have no text.
             InvalidFilterError: a filter that is not understood.
             DimensionMismatchError: vectors of another dim.
             EncoderMismatchError: the index was made with another encoder.
         """
         with self.snapshot() as view:
-            return view.search(query, k, filter=filter, group_by=group_by, **parameters)
+            return view.search(
+                query,
+                k,
+                filter=filter,
+                group_by=group_by,
+                hybrid=hybrid,
+                query_text=query_text,
+                **parameters,
+            )
 
     def search_batch(
         self,
@@ -236,11 +253,25 @@ class Index(Closing):
         *,
         filter: Mapping[str, Any] | None = None,
         group_by: str = "document",
+        hybrid: HybridLike = None,
+        query_texts: Sequence[str | None] | None = None,
         **parameters: Any,
     ) -> list[list[Hit]]:
-        """`search` for several queries on one generation, encoded together, one list each."""
+        """`search` for several queries on one generation, encoded together, one list each.
+
+        Args:
+            query_texts: one per query, or None; as `query_text` of `search`.
+        """
         with self.snapshot() as view:
-            return view.search_batch(queries, k, filter=filter, group_by=group_by, **parameters)
+            return view.search_batch(
+                queries,
+                k,
+                filter=filter,
+                group_by=group_by,
+                hybrid=hybrid,
+                query_texts=query_texts,
+                **parameters,
+            )
 
     def explain(self, query: Query, id: str) -> Explanation:
         """Which token of a document's best passage each query token matched, and what it gave.

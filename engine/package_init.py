@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from .engine.encoder import load_encoder as load_encoder
     from .engine.index import Index as Index
     from .engine.info import info as info
+    from .engine.search.hybrid import Hybrid as Hybrid
 
 _HOMES = {
     "Document": "weft.engine.documents",
     "Hit": "weft.engine.documents",
+    "Hybrid": "weft.engine.search.hybrid",
     "Index": "weft.engine.index",
     "Passage": "weft.engine.documents",
     "check": "weft.engine.check",
@@ -42,6 +44,7 @@ _HOMES = {
 __all__ = [
     "Document",
     "Hit",
+    "Hybrid",
     "Index",
     "Passage",
     "__version__",

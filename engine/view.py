@@ -10,19 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import kernels
+from .asking import Asked, ask
 from .attribution import explain_document
 from .closing import Closing
 from .codec import Codec
 from .documents import Document, Hit
 from .embeddings import check_query_embeddings
 from .errors import InvalidDocumentError, InvalidQueryError
-from .hits import make_hits
 from .identity import EncoderSlot
 from .search.explain import Explanation
 from .search.filters import parse_filter
-from .search.pipeline import rank
-from .search.plan import SearchPlan, make_plan
-from .search.segments import Mask, passage_mask
+from .search.hybrid import HybridLike
 from .shown import shown
 from .storage.generation import find_alive
 from .storage.identifiers import IdQuery
@@ -126,12 +124,14 @@ class IndexView(Closing):
         *,
         filter: Mapping[str, Any] | None = None,
         group_by: str = "document",
+        hybrid: HybridLike = None,
+        query_text: str | None = None,
         **parameters: Any,
     ) -> list[Hit]:
         """The best k documents for a query; see `Index.search`."""
-        plan = self._plan(k, group_by, parameters)
-        allowed = self._allowed(filter)
-        return self._search(self.query_vectors([query])[0], plan, allowed)
+        parameters |= {"group_by": group_by, "hybrid": hybrid}
+        asked = self._asked(k, filter, parameters, [query], [query_text])
+        return asked.answer(self.query_vectors([query])[0], 0)
 
     def search_batch(
         self,
@@ -140,6 +140,8 @@ class IndexView(Closing):
         *,
         filter: Mapping[str, Any] | None = None,
         group_by: str = "document",
+        hybrid: HybridLike = None,
+        query_texts: Sequence[str | None] | None = None,
         **parameters: Any,
     ) -> list[list[Hit]]:
         """`search` for several queries, encoded together and spread over the threads."""
@@ -147,31 +149,27 @@ class IndexView(Closing):
             raise InvalidQueryError(
                 f"queries is a {type(queries).__name__}: pass a list of queries, or use search."
             )
-        plan = self._plan(k, group_by, {"threads": 1, **parameters})
-        allowed = self._allowed(filter)
-        vectors = self.query_vectors(list(queries))
+        queries = list(queries)
+        texts = _matching(query_texts, len(queries))
+        parameters = {"threads": 1, **parameters, "group_by": group_by, "hybrid": hybrid}
+        asked = self._asked(k, filter, parameters, queries, texts)
+        vectors = self.query_vectors(queries)
         with ThreadPoolExecutor(max_workers=self._workers()) as pool:
-            return list(pool.map(lambda v: self._search(v, plan, allowed), vectors))
+            return list(pool.map(asked.answer, vectors, range(len(vectors))))
 
     def _workers(self) -> int:
         return self._threads or kernels.default_threads()
 
-    def _plan(self, k: int, group_by: str, parameters: Mapping[str, Any]) -> SearchPlan:
-        return make_plan(k, **{"threads": self._threads, "group_by": group_by, **parameters})
-
-    def _allowed(self, filter: Mapping[str, Any] | None) -> list[Mask | None] | None:
-        if filter is None:
-            return None
-        parsed = parse_filter(filter)
-        return [
-            passage_mask(parsed.documents(segment.passages), segment) for segment in self.segments
-        ]
-
-    def _search(
-        self, vectors: FloatArray, plan: SearchPlan, allowed: list[Mask | None] | None
-    ) -> list[Hit]:
-        ranking = rank(vectors, self.segments, plan, allowed)
-        return make_hits(ranking, self.segments, plan.k)
+    def _asked(
+        self,
+        k: int,
+        filter: Mapping[str, Any] | None,
+        parameters: Mapping[str, Any],
+        queries: Sequence[Query],
+        texts: Sequence[str | None],
+    ) -> Asked:
+        given = {"threads": self._threads, **parameters}
+        return ask(self.segments, k, filter, given, queries, texts)
 
     def query_vectors(self, queries: Sequence[Query]) -> list[FloatArray]:
         """Check all queries, then encode the texts among them in one go; float32 [nq, dim]."""
@@ -206,3 +204,15 @@ class IndexView(Closing):
     def close(self) -> None:
         """Let go of the generation."""
         self._snapshot.close()
+
+
+def _matching(texts: Sequence[str | None] | None, n: int) -> Sequence[str | None]:
+    """One text, or None, for each of n queries."""
+    if texts is None:
+        return [None] * n
+    if isinstance(texts, str | bytes) or not isinstance(texts, Sequence) or len(texts) != n:
+        raise InvalidQueryError(
+            f"query_texts is {shown(texts)}: pass a list with a text, or None, for each of the "
+            f"{n} queries."
+        )
+    return texts

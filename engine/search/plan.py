@@ -10,6 +10,7 @@ from .. import limits
 from ..errors import InvalidParameterError
 from ..shown import shown
 from ..validation import check_flag, check_integer, finite_number
+from .hybrid import Hybrid, make_hybrid
 
 GroupBy = Literal["document", "passage"]
 Algorithm = Literal["weft", "plaid"]
@@ -43,6 +44,7 @@ class SearchPlan:
         threads: 0 for all cores.
         algorithm: "weft" accumulates over inverted lists and works in bytes; "plaid" takes the
             four published stages in float32.
+        hybrid: how the ranking is fused with BM25's; None is late interaction alone.
     """
 
     k: int
@@ -54,6 +56,7 @@ class SearchPlan:
     group_by: GroupBy = "document"
     threads: int = 0
     algorithm: Algorithm = "weft"
+    hybrid: Hybrid | None = None
 
     @property
     def n_exact(self) -> int:
@@ -98,6 +101,7 @@ def make_plan(k: int = 10, **parameters: Any) -> SearchPlan:
         group_by=_check_choice("group_by", values.get("group_by", "document"), GROUPINGS),
         threads=check_integer("threads", values.get("threads", 0), 0, limits.MAX_THREADS),
         algorithm=_check_choice("algorithm", values["algorithm"], ALGORITHMS),
+        hybrid=make_hybrid(values.get("hybrid")),
     )
 
 

@@ -29,6 +29,44 @@ class MetadataLookup(Protocol):
         """Docnos of the documents that have the key and whose value satisfies the operator."""
 
 
+class WordLookup(Protocol):
+    """The full text of one segment's documents, dead ones included."""
+
+    @property
+    def n_documents(self) -> int:
+        """Documents of the segment."""
+
+    @property
+    def lengths(self) -> NDArray[np.uint32]:
+        """uint32 [n_documents]: words of each document, repetitions included."""
+
+    def document_counts(self, words: Sequence[str]) -> NDArray[np.int64]:
+        """int64, per word: documents that hold it."""
+
+    def postings(self, word: str) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Docnos of the documents that hold a word, ascending, and how often each does."""
+
+
+class WordSegment(Protocol):
+    """One segment as the search by words sees it."""
+
+    @property
+    def full_text(self) -> WordLookup:
+        """Which documents hold which words."""
+
+    @property
+    def alive_documents(self) -> Mask | None:
+        """bool [n_documents], False for deleted ones; None where all live."""
+
+    @property
+    def n_alive_documents(self) -> int:
+        """Documents that live."""
+
+    @property
+    def n_alive_words(self) -> int:
+        """Words of these, repetitions included."""
+
+
 class SearchableSegment(Protocol):
     """One immutable segment as a snapshot sees it.
 

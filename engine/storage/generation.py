@@ -15,6 +15,7 @@ from ..errors import CorruptIndexError, IndexReplacedError, UnsupportedFormatErr
 from .codec_store import read_codec
 from .connections import Connections
 from .directory import Directory
+from .fulltext import PostingsCache
 from .identifiers import IdQuery
 from .layout import generations, manifest_name, tombstone_file
 from .manifest import MAX_MANIFEST_BYTES, Manifest, SegmentRef, TombstoneRef
@@ -123,6 +124,7 @@ class SegmentPool:
         self._directory = directory
         self._mmap = mmap
         self.connections = Connections()
+        self.postings = PostingsCache()
         self._segments: dict[str, _Shared] = {}
         self._codecs: dict[str, Codec] = {}
         self._tombstones: dict[str, Tombstones] = {}
@@ -175,6 +177,7 @@ class SegmentPool:
                 bits=manifest.settings.bits if read_with is None else read_with.bits,
                 mmap=self._mmap,
                 connections=self.connections,
+                postings=self.postings,
                 is_named=partial(newest_names, self._directory, ref.id),
             )
             shared = self._segments[ref.id] = _Shared(files, 0)

@@ -16,6 +16,7 @@ from ..errors import CorruptIndexError, SnapshotClosedError
 from . import metadata
 from .connections import Connections
 from .directory import Directory
+from .fulltext import FullText, PostingsCache
 from .identifiers import IdQuery, IdTable
 from .passage_rows import make_docnos, make_document, make_passages, make_spans, row_bytes
 from .passages_connection import SQLITE_ERRORS, connect, translated
@@ -47,7 +48,7 @@ class PassageStore:
         ids: makes the segment's id table, checked.
         verify: checks the SQLite file, raising `CorruptIndexError`, or `SnapshotClosedError` where
             it was collected.
-        connections: shared by all segments of a reader.
+        connections, postings: shared by all segments of a reader.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class PassageStore:
         ids: Callable[[], IdTable],
         verify: Callable[[], None],
         connections: Connections,
+        postings: PostingsCache,
     ) -> None:
         self._directory = directory
         self._file, self._name = file, file.name
@@ -66,6 +68,7 @@ class PassageStore:
         self._connections = connections
         self._verified = False
         self._closed = False
+        self.full_text = FullText(self._open, self._name, file.n_documents, postings)
 
     @property
     def name(self) -> str:

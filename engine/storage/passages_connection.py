@@ -58,6 +58,14 @@ MACHINE_ERRORS: Final = frozenset(
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What a damaged file makes SQLite raise; the second where its complaint quotes broken text."""
 
+VOCABULARIES: Final = (
+    # They stand in memory beside the file, and are made before nothing more may be written.
+    "PRAGMA temp_store = MEMORY",
+    "CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'fulltext', 'row')",
+    "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab('main', 'fulltext', 'instance')",
+)
+"""Tables through which the inverted lists of the full text are read."""
+
 PRAGMAS: Final = (
     "PRAGMA query_only = ON",
     "PRAGMA trusted_schema = OFF",
@@ -131,8 +139,8 @@ def connect(path: Path, name: str, size_bytes: int) -> PassagesConnection:
     )
     try:
         connection.restrict(size_bytes)
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
+        for statement in (*VOCABULARIES, *PRAGMAS):
+            connection.execute(statement)
         _require_schema(connection, name)
     except BaseException:
         connection.close()

@@ -17,6 +17,9 @@ from ..errors import InvalidDocumentError, StorageError
 from .metadata import TABLE as METADATA_TABLE
 from .metadata import metadata_rows
 
+TOKENIZER: Final = "porter unicode61 remove_diacritics 2"
+"""FTS5's, which makes words of texts and of queries."""
+
 SCHEMA: Final = (
     # The text stands last, so that the short columns are read without its overflow pages.
     "CREATE TABLE documents(docno INTEGER PRIMARY KEY, id TEXT NOT NULL, language TEXT, "
@@ -25,7 +28,7 @@ SCHEMA: Final = (
     "ordinal INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL)",
     METADATA_TABLE,
     "CREATE VIRTUAL TABLE fulltext USING fts5(text, content='documents', content_rowid='docno', "
-    "tokenize='porter unicode61 remove_diacritics 2')",
+    f"tokenize='{TOKENIZER}')",
 )
 
 # Nobody else sees the file before it was fsynced as a whole: no journal, no syncs of its own.

@@ -219,6 +219,7 @@ class Reader(Closing):
         self._renewals = None
         self._held_files = set()
         self._pool.connections.after_fork()
+        self._pool.postings.after_fork()
         for generation in self._open:
             generation.pin = None
         self.forked = True

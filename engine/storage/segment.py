@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ... import kernels
 from ..codec import Codec
+from .fulltext import FullText
 from .manifest import CODED
 from .passages import PassageStore
 from .segment_files import SegmentFiles
@@ -110,6 +111,17 @@ class SegmentView:
         """Embeddings of passages that are alive."""
         alive = self.alive
         return self.n_tokens if alive is None else int(self.doclens[alive].sum(dtype=np.int64))
+
+    @property
+    def full_text(self) -> FullText:
+        """Which documents hold which words, dead ones included."""
+        return self.passages.full_text
+
+    @cached_property
+    def n_alive_words(self) -> int:
+        """Words of documents that are alive, repetitions included; reads the full text."""
+        lengths, alive = self.full_text.lengths, self.alive_documents
+        return int((lengths if alive is None else lengths[alive]).sum(dtype=np.int64))
 
     def is_alive(self, docno: int) -> bool:
         """Whether a document is alive."""

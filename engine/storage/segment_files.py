@@ -15,6 +15,7 @@ from .checksums import BLOCK_BYTES, CheckedFile, require_length, verify_file
 from .connections import Connections
 from .directory import Directory
 from .files import read_tensors
+from .fulltext import PostingsCache
 from .identifiers import IdTable
 from .layout import ARRAYS_FILE, CHECKSUMS_FILE, PASSAGES_FILE, segment_file
 from .manifest import CODED, SegmentRef
@@ -42,7 +43,7 @@ class SegmentFiles:
         dim: components per embedding.
         bits: residual bits of its codec; not used for flat segments.
         mmap: map the arrays; False reads them into memory.
-        connections: to SQLite files, shared by the segments of a reader.
+        connections, postings: to and of SQLite files, shared by the segments of a reader.
         is_named: whether the newest generation still names the segment, asked where a file that is
             opened later is missing. Without it the segment counts as named.
 
@@ -59,12 +60,14 @@ class SegmentFiles:
         bits: int,
         mmap: bool = True,
         connections: Connections | None = None,
+        postings: PostingsCache | None = None,
         is_named: Callable[[], bool] = lambda: True,
     ) -> None:
         self.ref = ref
         self._is_named = is_named
         self.dim = dim
         self._connections = Connections() if connections is None else connections
+        self._postings = PostingsCache() if postings is None else postings
         self._bits = bits
         self._directory = directory
         self._name = segment_file(ref.id, ARRAYS_FILE)
@@ -184,7 +187,9 @@ class SegmentFiles:
                 raise self._missing(name) from error
 
         file = PassagesFile(name, size_bytes, self.ref.n_documents, self.ref.n_passages)
-        return PassageStore(self._directory, file, self._id_table, verify, self._connections)
+        return PassageStore(
+            self._directory, file, self._id_table, verify, self._connections, self._postings
+        )
 
     def _missing(self, name: str) -> CorruptIndexError | SnapshotClosedError:
         """What it means that a file is not there, long after the segment was opened."""

@@ -13,6 +13,14 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def hybrid_of(text: str | None) -> str | float | None:
+    """What `--hybrid` says: a name, or a weight; the engine refuses what is neither."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 IndexPath = Annotated[
     Path,
     typer.Option(
@@ -54,6 +62,13 @@ Ndocs = Annotated[
 NRescored = Annotated[
     int | None,
     typer.Option(help="Passages scored on their residuals.", show_default="by effort"),
+]
+HybridName = Annotated[
+    str | None,
+    typer.Option(
+        help="Fuse with BM25: rrf, weighted, or the weight of late interaction, 0 to 1.",
+        show_default="late interaction alone",
+    ),
 ]
 AlgorithmName = Annotated[str | None, typer.Option(help="weft or plaid.", show_default="weft")]
 Threshold = Annotated[

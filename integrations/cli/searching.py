@@ -22,6 +22,7 @@ from .options import (
     Exact,
     Filter,
     GroupBy,
+    HybridName,
     IndexPath,
     Json,
     Ndocs,
@@ -30,6 +31,7 @@ from .options import (
     Threads,
     Threshold,
     given,
+    hybrid_of,
 )
 from .output import announce, duration, err, out, print_json, printable
 
@@ -79,6 +81,7 @@ def search(
     k: Annotated[int, typer.Option("-k", "--k", help="Hits wanted, 1 to 10,000.")] = 5,
     filter: Filter = None,
     group_by: GroupBy = "document",
+    hybrid: HybridName = None,
     effort: Effort = None,
     exact: Exact = False,
     nprobe: Nprobe = None,
@@ -95,6 +98,7 @@ def search(
     from ...engine.index import Index
 
     parameters = given(
+        hybrid=hybrid_of(hybrid),
         effort=effort,
         nprobe=nprobe,
         ndocs=ndocs,
@@ -129,7 +133,8 @@ def answer(index: Index, result: Answer, k: int, **parameters: Any) -> None:
     with result.clock("encode"):
         vectors = index.encode_queries([result.query])[0]
     with result.clock("search"):
-        result.hits = index.search(vectors, k, **parameters)
+        text = None if parameters.get("hybrid") is None else result.query
+        result.hits = index.search(vectors, k, query_text=text, **parameters)
     with result.clock("highlight"):
         asked = index.encoder.query_tokens(result.query)
         result.spans = [_spans(index, result.query, asked, vectors, hit) for hit in result.hits]
@@ -173,7 +178,7 @@ def show(result: Answer, *, len_shown: int | None = SHOWN_CHARACTERS) -> None:
     """Print hits for people, matching words in colour."""
     for rank, (hit, spans) in enumerate(zip(result.hits, result.spans, strict=True), 1):
         head = f"[bold]{rank}. {escape(printable(hit.id))}[/] [dim]{_place(hit)}[/]"
-        out.print(f"{head} [green]{hit.score:.2f}[/]", soft_wrap=True)
+        out.print(f"{head} [green]{_shown_score(hit.score)}[/]", soft_wrap=True)
         width = len(hit.passage.text) if len_shown is None else len_shown
         text = styled(hit.passage.text, spans, width)
         text.pad_left(0)
@@ -181,6 +186,11 @@ def show(result: Answer, *, len_shown: int | None = SHOWN_CHARACTERS) -> None:
         out.print()
     if not result.hits:
         out.print("No document matches.")
+
+
+def _shown_score(score: float) -> str:
+    """Two decimals, or more where a fused score is so small that they would tell nothing."""
+    return f"{score:.2f}" if abs(score) >= 1 else f"{score:.4f}"
 
 
 def _place(hit: Hit) -> str:

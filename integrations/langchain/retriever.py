@@ -17,6 +17,7 @@ from ...engine.encoder.base import Encoder
 from ...engine.errors import WeftError
 from ...engine.index import Index
 from ...engine.search.explain import Explanation
+from ...engine.search.hybrid import Hybrid
 from ..arguments import open_index, refuse_unknown
 from .batching import BatchedRetriever, Documents
 from .search import answer, answer_all
@@ -58,6 +59,8 @@ class WeftRetriever(BatchedRetriever):
     """Likewise the span of the passage that matched best: ordinal, start, end."""
     group_by: str | None = None
     """"document", or "passage": documents then hold the text of one passage each."""
+    hybrid: Hybrid | str | float | Mapping[str, Any] | None = None
+    """"rrf", "weighted", a weight, or a `weft.Hybrid`: fused with BM25; None is not."""
     effort: str | None = None
     """"fast", "balanced" or "exact"; this and what follows as of `Index.search`."""
     nprobe: int | None = None

@@ -24,18 +24,21 @@ class Answer:
 
     Args:
         documents: as they were added, with what the settings asked for.
-        scores: MaxSim of each.
-        n_vectors: of the query: no score is higher.
+        scores: MaxSim of each, or what a hybrid search made of it.
+        highest: no score is higher: the number of the query's vectors, or what fusion gives.
     """
 
     documents: list[Document]
     scores: list[float]
-    n_vectors: int
+    highest: float
 
     @property
     def relevance(self) -> list[float]:
-        """Scores from 0 to 1: the mean cosine of the query's vectors and what they matched."""
-        return [min(max(score / self.n_vectors, 0.0), 1.0) for score in self.scores]
+        """Scores from 0 to 1: the mean cosine of the query's vectors and what they matched.
+
+        Of a hybrid search: the share of the highest score that there can be.
+        """
+        return [min(max(score / self.highest, 0.0), 1.0) for score in self.scores]
 
 
 Outcome = Answer | WeftError
@@ -111,16 +114,20 @@ class _Searching:
         vectors = dict(zip(asked, arrays, strict=True))
         outcomes: dict[int, Outcome] = {}
         for settings, members in _groups(asked):
-            hits = self._search([vectors[n] for n in members], settings)
+            hits = self._search(members, [vectors[n] for n in members], settings)
             for n, found in zip(members, hits, strict=True):
                 outcomes[n] = self._answer(self.queries[n], vectors[n], found, settings)
         return outcomes
 
-    def _search(self, vectors: list[NDArray[Any]], settings: Settings) -> list[list[Hit]]:
+    def _search(
+        self, members: list[int], vectors: list[NDArray[Any]], settings: Settings
+    ) -> list[list[Hit]]:
         given = {"filter": settings.filter, **settings.parameters}
+        texts = None if settings.hybrid is None else [self.queries[n] for n in members]
         if len(vectors) == 1:  # one query takes all threads, several take one each
-            return [self.view.search(vectors[0], settings.k, **given)]
-        return self.view.search_batch(vectors, settings.k, **given)
+            text = None if texts is None else texts[0]
+            return [self.view.search(vectors[0], settings.k, query_text=text, **given)]
+        return self.view.search_batch(vectors, settings.k, query_texts=texts, **given)
 
     def _answer(
         self, query: str, vectors: NDArray[Any], hits: list[Hit], settings: Settings
@@ -132,7 +139,9 @@ class _Searching:
                 documents.append(from_hit(hit, passage=settings.by_passage, extra=extra))
             except WeftError as error:
                 return error
-        return Answer(documents, [hit.score for hit in hits], len(vectors))
+        hybrid = settings.hybrid
+        highest = len(vectors) if hybrid is None else hybrid.highest
+        return Answer(documents, [hit.score for hit in hits], highest)
 
     def _extra(
         self, query: str, vectors: NDArray[Any], hit: Hit, settings: Settings

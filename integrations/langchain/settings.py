@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ...engine.errors import InvalidParameterError
 from ...engine.search.filters import parse_filter
+from ...engine.search.hybrid import Hybrid, make_hybrid
 from ...engine.search.plan import KNOWN, make_plan
 from ...engine.shown import shown
 
@@ -48,6 +49,11 @@ class Settings:
     def by_passage(self) -> bool:
         """Whether hits are passages rather than documents."""
         return self.parameters.get("group_by") == "passage"
+
+    @property
+    def hybrid(self) -> Hybrid | None:
+        """How the ranking is fused with BM25's; None is late interaction alone."""
+        return make_hybrid(self.parameters.get("hybrid"))
 
 
 def make_settings(given: Mapping[str, Any]) -> Settings:

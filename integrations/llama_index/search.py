@@ -59,14 +59,26 @@ class Question:
     def _hits(self, view: IndexView, query: str) -> list[Hit]:
         if self.ids is None:
             return view.search(query, self.k, filter=self.filter, **self.parameters)
+        ids = list(dict.fromkeys(self.ids))
+        if self.parameters.get("hybrid") is not None:
+            return self._fused_hits(view, query, ids)
         vectors = view.query_vectors([query])[0]
         found: list[Hit] = []
-        ids = list(dict.fromkeys(self.ids))
         for first in range(0, len(ids), IDS_AT_A_TIME):
             among = {ID_KEY: {"$in": ids[first : first + IDS_AT_A_TIME]}}
             filter = both(self.filter, among)
             found += view.search(vectors, self.k, filter=filter, **self.parameters)
         return heapq.nlargest(self.k, found, key=lambda hit: hit.score)
+
+    def _fused_hits(self, view: IndexView, query: str, ids: list[str]) -> list[Hit]:
+        """Among named nodes; fused scores of several searches could not be compared."""
+        if len(ids) > IDS_AT_A_TIME:
+            raise InvalidParameterError(
+                f"A hybrid search among {len(ids):,} node_ids: name at most {IDS_AT_A_TIME}, or "
+                "give the nodes a key of their own in the metadata and filter by it."
+            )
+        filter = both(self.filter, {ID_KEY: {"$in": ids}})
+        return view.search(query, self.k, filter=filter, **self.parameters)
 
 
 def make_question(

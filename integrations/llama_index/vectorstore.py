@@ -13,18 +13,18 @@ from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQuery,
-    VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
 
 from ...engine.encoder.base import Encoder
-from ...engine.errors import InvalidQueryError
+from ...engine.errors import InvalidParameterError, InvalidQueryError
 from ...engine.index import Index
 from ...engine.validation import check_ids
 from ...workers import Client
 from ..arguments import open_index, refuse_unknown
 from ..writing import Writing, make_writing
 from .filters import both, to_filter
+from .modes import mode_of
 from .nodes import REF_DOC_KEY, from_weft, to_weft
 from .retriever import WeftRetriever
 from .search import Question, make_question
@@ -227,12 +227,13 @@ class WeftVectorStore(BasePydanticVectorStore):
         Args:
             query: with `query_str`, `similarity_top_k`, and on request `filters`, `node_ids` and
                 `doc_ids`, which are of the documents that nodes were cut from; empty lists
-                restrict nothing.
+                restrict nothing. Of the modes it may name the default one, `HYBRID` (with
+                `alpha`, `sparse_top_k` and `hybrid_top_k`), `SPARSE` and `TEXT_SEARCH`.
             kwargs: `effort`, `nprobe` and others of `Index.search`.
 
         Raises:
             InvalidQueryError: no text.
-            NotImplementedError: another mode than the default one.
+            NotImplementedError: another mode.
             InvalidFilterError, InvalidParameterError: what is not understood.
         """
         found = _question(query, kwargs).answer(self._index, _text(query))
@@ -260,16 +261,18 @@ class WeftVectorStore(BasePydanticVectorStore):
 
 
 def _question(query: VectorStoreQuery, parameters: dict[str, Any]) -> Question:
-    if query.mode != VectorStoreQueryMode.DEFAULT:
-        raise NotImplementedError(
-            f"mode is {str(query.mode)!r}: Weft scores by late interaction alone, which is the "
-            "default mode. Leave it out."
-        )
     filter = to_filter(query.filters)
     if query.doc_ids:
         filter = both(filter, {REF_DOC_KEY: {"$in": query.doc_ids}})
+    k, hybrid = mode_of(query)
+    if hybrid is not None:
+        if parameters.get("hybrid") is not None:
+            raise InvalidParameterError(
+                f"mode is {query.mode.value!r} and hybrid is given as well: leave one out."
+            )
+        parameters = {**parameters, "hybrid": hybrid}
     # `VectorStoreIndex` passes an empty list of nodes for a store that holds their text.
-    return make_question(query.similarity_top_k, filter, query.node_ids or None, parameters)
+    return make_question(k, filter, query.node_ids or None, parameters)
 
 
 def _text(query: VectorStoreQuery) -> str:

@@ -64,7 +64,7 @@ def test_each_public_name_is_documented():
 @pytest.mark.parametrize(
     "parameter",
     [
-        *("effort", "nprobe", "ndocs", "n_rescored", "exact", "algorithm"),
+        *("effort", "nprobe", "ndocs", "n_rescored", "exact", "algorithm", "hybrid"),
         *("centroid_score_threshold", "threads"),
     ],
 )
