@@ -158,12 +158,21 @@ class NewArray {
   std::unique_ptr<T[]> data_;
 };
 
+// An error of a device, by the name that kernels/cuda_errors.py gives it.
+[[noreturn]] inline void raise_device(const char* name, const std::string& message) {
+  const nb::object type = nb::module_::import_("weft.kernels.cuda_errors").attr(name);
+  PyErr_SetString(type.ptr(), message.c_str());
+  throw nb::python_error();
+}
+
 // Raises what a status says.
 inline void check(const Status& status) {
   switch (status.code()) {
     case StatusCode::kOk: return;
     case StatusCode::kInvalidValue: raise_value(status.message());
     case StatusCode::kOutOfMemory: throw std::bad_alloc();
+    case StatusCode::kDeviceMemory: raise_device("DeviceMemoryError", status.message());
+    case StatusCode::kDeviceFailed: raise_device("DeviceFailedError", status.message());
   }
 }
 

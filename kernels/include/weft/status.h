@@ -11,6 +11,8 @@ enum class StatusCode : std::uint8_t {
   kOk,
   kInvalidValue,  // a shape or a value outside its range: ValueError in Python
   kOutOfMemory,   // MemoryError in Python
+  kDeviceMemory,  // DeviceMemoryError: the device's memory, or pinned memory, does not suffice
+  kDeviceFailed,  // DeviceFailedError: the device or its driver; it may be of no use any more
 };
 
 // Every public function returns one. Outputs are unspecified unless it is ok. The message names
@@ -25,6 +27,17 @@ class [[nodiscard]] Status {
   static Status out_of_memory() noexcept {
     Status status;
     status.code_ = StatusCode::kOutOfMemory;
+    return status;
+  }
+
+  static Status device_memory(std::string message) {
+    Status status = invalid_value(std::move(message));
+    status.code_ = StatusCode::kDeviceMemory;
+    return status;
+  }
+  static Status device_failed(std::string message) {
+    Status status = invalid_value(std::move(message));
+    status.code_ = StatusCode::kDeviceFailed;
     return status;
   }
 
