@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..documents import Document
 from ..encoder.base import Encoder
 from ..index import Index
+from ..search.hybrid import HybridLike
 from ..storage import create_index
 from ..storage.batch import EncodedBatch
 from ..storage.compaction import compact
@@ -28,15 +29,17 @@ BATCH_PASSAGES: Final = 4096
 
 @dataclass(frozen=True)
 class CompressedRun:
-    """A run over a compressed index, and what that index takes.
+    """Runs over a compressed index, and what that index takes.
 
     Args:
         timed: rankings and search times.
         stats: what `Index.stats` reports.
+        hybrid: the same with each `hybrid` that was asked for.
     """
 
     timed: TimedRun
     stats: Any
+    hybrid: list[TimedRun]
 
 
 def run_compressed(
@@ -50,6 +53,7 @@ def run_compressed(
     k: int,
     threads: int = 0,
     parameters: Mapping[str, Any] | None = None,
+    hybrid: Sequence[HybridLike] = (),
 ) -> CompressedRun:
     """Compress ready embeddings into a new index and search it, one query at a time.
 
@@ -59,18 +63,37 @@ def run_compressed(
         bits: residual bits per dimension.
         k: documents per query.
         parameters: further search parameters, such as `nprobe`.
+        hybrid: values of that parameter, each searched with as well.
     """
     build_index(folder, collection, passages, encoder, bits=bits, threads=threads)
-    rankings: dict[str, dict[str, float]] = {}
-    seconds: list[float] = []
+    given = dict(parameters or {})
     with Index.open(folder, encoder=encoder, threads=threads) as index:
         stats = index.stats()
-        for id, query in queries.items():
-            started = time.perf_counter()
-            hits = index.search(query, k, **(parameters or {}))
-            seconds.append(time.perf_counter() - started)
-            rankings[id] = {hit.id: hit.score for hit in hits}
-    return CompressedRun(TimedRun(rankings, seconds), stats)
+        timed = _run(index, queries, None, k, given)
+        fused = [
+            _run(index, queries, collection.queries, k, {**given, "hybrid": value})
+            for value in hybrid
+        ]
+    return CompressedRun(timed, stats, fused)
+
+
+def _run(
+    index: Index,
+    queries: Mapping[str, NDArray[np.float32]],
+    texts: Mapping[str, str] | None,
+    k: int,
+    parameters: Mapping[str, Any],
+) -> TimedRun:
+    """Search one query at a time."""
+    rankings: dict[str, dict[str, float]] = {}
+    seconds: list[float] = []
+    for id, query in queries.items():
+        text = None if texts is None else texts[id]
+        started = time.perf_counter()
+        hits = index.search(query, k, query_text=text, **parameters)
+        seconds.append(time.perf_counter() - started)
+        rankings[id] = {hit.id: hit.score for hit in hits}
+    return TimedRun(rankings, seconds)
 
 
 def build_index(

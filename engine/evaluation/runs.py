@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ... import kernels
 from ..encoder.base import Encoder
+from ..search.hybrid import HybridLike
 from .baselines import Bm25, TimedRun
 from .collections import Collection
 from .compressed import run_compressed
@@ -22,6 +23,13 @@ from .metrics import measure
 
 DEPTH: Final = 100
 """Documents that each system returns per query: what Recall@100 needs."""
+
+HYBRIDS: Final[Mapping[str, HybridLike]] = {
+    "Weft's BM25": 0,
+    "hybrid, rrf": "rrf",
+    "hybrid, weighted": "weighted",
+}
+"""Values of `hybrid` that are measured beside late interaction alone."""
 
 Stage = Callable[[str], None]
 """Called with a sentence when a step begins."""
@@ -82,12 +90,12 @@ def evaluate(
     progress: Progress | None = None,
     stage: Stage | None = None,
 ) -> Evaluation:
-    """Measure BM25, exact MaxSim and the compressed index at each number of bits.
+    """Measure BM25, exact MaxSim, the compressed index at each number of bits, and hybrid search.
 
     Args:
         collection: what to search and how it is judged.
         encoder: encodes passages once, for every row but BM25, and queries.
-        bits: residual bits per dimension, one row each.
+        bits: residual bits per dimension, one row each; hybrid search is measured with the first.
         cache: folder for the passage embeddings, which are read again by the next run.
         threads: for searching; 0 is all cores.
         parameters: search parameters for the compressed rows, such as `nprobe`.
@@ -106,9 +114,10 @@ def evaluate(
     queries = dict(zip(ids, encoder.encode_queries(texts), strict=True))
     tell("exact MaxSim")
     rows.append(_exact(collection, passages, queries, threads))
-    for n in bits:
+    for number, n in enumerate(bits):
         tell(f"index at {n} bits")
-        rows.append(_compressed(collection, passages, encoder, queries, n, threads, parameters))
+        hybrid = HYBRIDS if number == 0 else {}
+        rows += _compressed(collection, passages, encoder, queries, n, threads, parameters, hybrid)
     return Evaluation(
         collection=collection.name,
         encoder=encoder.identity.name,
@@ -153,7 +162,8 @@ def _compressed(
     bits: int,
     threads: int,
     parameters: Mapping[str, Any] | None,
-) -> Row:
+    hybrid: Mapping[str, HybridLike],
+) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="weft-evaluate-") as folder:
         run = run_compressed(
             Path(folder) / "index",
@@ -165,5 +175,10 @@ def _compressed(
             k=DEPTH,
             threads=threads,
             parameters=parameters,
+            hybrid=list(hybrid.values()),
         )
-    return _row(f"Weft, {bits} bits", collection, run.timed, run.stats.bytes_per_token)
+    size = run.stats.bytes_per_token
+    rows = [_row(f"Weft, {bits} bits", collection, run.timed, size)]
+    for name, timed in zip(hybrid, run.hybrid, strict=True):
+        rows.append(_row(f"{name}, {bits} bits", collection, timed, size))
+    return rows

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from .ranking import MAX_TIES
 from .segments import Mask, WordSegment
 
-K1: Final = 0.9
+K1: Final = 1.2
 """How soon more occurrences of a word stop to count."""
 
-B: Final = 0.4
+B: Final = 0.75
 """How much the length of a document counts."""
 
 MAX_WORDS: Final = 1024

@@ -105,9 +105,13 @@ def test_the_whole_table(collection: Collection, tmp_path: Path) -> None:
         "BM25",
         "exact MaxSim",
         "Weft, 8 bits",
+        "Weft's BM25, 8 bits",
+        "hybrid, rrf, 8 bits",
+        "hybrid, weighted, 8 bits",
         "Weft, 2 bits",
     ]
-    bm25, exact, fine, coarse = result.rows
+    bm25, exact, fine, words, _, weighted, coarse = result.rows
+    assert words.metrics["MRR@10"] > 0.9 and weighted.metrics["MRR@10"] > 0.9
     assert bm25.bytes_per_token is None and exact.bytes_per_token == 2 * 32
     assert exact.metrics["MRR@10"] > 0.9 and fine.metrics["MRR@10"] > 0.9
     assert coarse.bytes_per_token is not None and fine.bytes_per_token is not None
@@ -116,7 +120,7 @@ def test_the_whole_table(collection: Collection, tmp_path: Path) -> None:
     assert result.to_json()["rows"][1]["metrics"] == exact.metrics
     table = report.markdown(result).splitlines()
     assert table[0].startswith("made-up: 400 documents")
-    assert len(table) == 2 + 2 + 4 and table[4].startswith("| BM25 | ")
+    assert len(table) == 2 + 2 + 7 and table[4].startswith("| BM25 | ")
 
 
 def test_the_cache_goes_on_where_it_stopped(collection: Collection, tmp_path: Path) -> None:
