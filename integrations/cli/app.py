@@ -18,6 +18,7 @@ from . import (
     manage,
     queueing,
     searching,
+    serving,
     status,
     tuning,
 )
@@ -83,6 +84,7 @@ COMMANDS = (
     maintaining,
     queueing,
     status,
+    serving,
     checking,
     tuning,
     evaluating,

@@ -19,7 +19,7 @@ ALLOWED = {
 # adapters submit to them where a queue is configured; all through the public names of
 # `weft.workers` alone.
 SUBMITTERS = (
-    *("integrations/cli", "integrations/http"),
+    *("integrations/cli", "integrations/service"),
     *("integrations/langchain", "integrations/llama_index", "integrations/writing.py"),
 )
 PUBLIC = {"weft.workers"} | {f"weft.workers.{name}" for name in weft.workers.__all__}

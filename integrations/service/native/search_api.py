@@ -1,0 +1,156 @@
+"""Searches: one query or many, and what a score is made of."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from fastapi import Request, Response
+
+from ....engine.documents import Hit
+from ....engine.errors import InvalidQueryError
+from ....engine.index import Index
+from ..collections import Collection
+from ..context import Service, check_count, service_of
+from ..encoders import FloatArray
+from ..metrics import metrics
+from ..problems import Refusal
+from ..routing import answer, lines, router
+from .documents_api import no_document
+from .models import BatchSearch, Explain, Explained, Found, FoundBatch, OneQuery, Parameters, Search
+
+routes = router("search", prefix="/v1/collections/{collection}")
+
+ALL_FIELDS: Final = ("text", "metadata", "passage")
+
+
+@routes.post("/search", response_model=Found)
+async def search(collection: str, body: Search, request: Request) -> Response:
+    """The best k documents for a text, or for ready-made embeddings, best first."""
+    service = service_of(request)
+    _check_k(service, body.k, 1)
+    async with service.using(request, collection) as found:
+        vectors = await service.vectors(found, [_query(body.query, body.embeddings)])
+        generation, results = await run(service, found, vectors, body)
+    fields = ALL_FIELDS if body.fields is None else tuple(body.fields)
+    if body.stream:
+        return lines(shown_hit(hit, fields) for hit in results[0])
+    return answer({"generation": generation, "hits": [shown_hit(h, fields) for h in results[0]]})
+
+
+@routes.post("/search/batch", response_model=FoundBatch)
+async def search_batch(collection: str, body: BatchSearch, request: Request) -> Response:
+    """Several queries on one generation; their texts are encoded together."""
+    service = service_of(request)
+    check_count("queries", len(body.queries), service.limits.queries)
+    _check_k(service, body.k, len(body.queries))
+    queries = [
+        _query(query.query, query.embeddings) if isinstance(query, OneQuery) else (query, None)
+        for query in body.queries
+    ]
+    fields = ALL_FIELDS if body.fields is None else tuple(body.fields)
+    async with service.using(request, collection) as found:
+        vectors = await service.vectors(found, queries)
+        generation, results = await run(service, found, vectors, body)
+    if body.stream:
+        return lines(
+            {"query": n, "hits": [shown_hit(hit, fields) for hit in hits]}
+            for n, hits in enumerate(results)
+        )
+    shown = [[shown_hit(hit, fields) for hit in hits] for hits in results]
+    return answer({"generation": generation, "results": shown})
+
+
+async def run(
+    service: Service, collection: Collection, vectors: list[FloatArray], body: Parameters
+) -> tuple[int, list[list[Hit]]]:
+    """Search in a thread; the generation, and hits for each query."""
+    plan = {"filter": body.filter, **body.plan()}
+
+    def work(threads: int) -> tuple[int, list[list[Hit]]]:
+        return search_on(collection.index, vectors, body.k, {**plan, "threads": threads})
+
+    return await service.lanes.search(work)
+
+
+def search_on(
+    index: Index, vectors: list[FloatArray], k: int, plan: dict[str, Any]
+) -> tuple[int, list[list[Hit]]]:
+    """Search one generation: its number, and hits for each query."""
+    started = time.perf_counter()
+    with index.snapshot() as view:
+        if len(vectors) == 1:
+            found = [view.search(vectors[0], k, **plan)]
+        else:
+            # One thread each: the batch spreads them by itself.
+            found = view.search_batch(vectors, k, **{**plan, "threads": 1})
+        metrics().search_seconds.observe(time.perf_counter() - started)
+        return view.generation, found
+
+
+@routes.post("/explain", response_model=Explained)
+async def explain(collection: str, body: Explain, request: Request) -> Response:
+    """Which token of a document's best passage each query token matched, and what it gave."""
+    service = service_of(request)
+    text, embeddings = _query(body.query, body.embeddings)
+    async with service.using(request, collection) as found:
+        vectors = await service.vectors(found, [(text, embeddings)])
+
+        def work(_: int) -> Any:
+            with found.index.snapshot() as view:
+                if view.get([body.id])[0] is None:
+                    raise no_document(body.id)
+                return view.explain(vectors[0] if text is None else text, body.id)
+
+        explanation = await service.lanes.search(work)
+    matches = [
+        {
+            "query_token": match.query_token.text,
+            "passage_token": match.passage_token.text,
+            "start": match.start,
+            "end": match.end,
+            "contribution": match.contribution,
+        }
+        for match in explanation.matches
+    ]
+    return answer({"total": explanation.total, "matches": matches})
+
+
+def _query(text: str | None, embeddings: Any) -> tuple[str | None, Any]:
+    if (text is None) == (embeddings is None):
+        raise InvalidQueryError("A query is either a text (`query`) or `embeddings`.")
+    return text, embeddings
+
+
+def _check_k(service: Service, k: int, n_queries: int) -> None:
+    limits = service.limits
+    if k > limits.k:
+        raise Refusal(
+            400, "invalid_parameter", f"k is {k:,}; at most {limits.k:,} are allowed.", param="k"
+        )
+    if k * n_queries > limits.hits:
+        raise Refusal(
+            400,
+            "invalid_parameter",
+            f"{n_queries:,} queries of {k:,} hits each are {k * n_queries:,} hits; one request has "
+            f"at most {limits.hits:,}.",
+            param="k",
+        )
+
+
+def shown_hit(hit: Hit, fields: tuple[str, ...]) -> dict[str, Any]:
+    """A hit as the API shows it."""
+    shown: dict[str, Any] = {"id": hit.id, "score": hit.score}
+    if "text" in fields:
+        shown["text"] = hit.text
+    if "metadata" in fields:
+        shown["metadata"] = hit.metadata
+    if "passage" in fields:
+        passage = hit.passage
+        shown["passage"] = {
+            "ordinal": passage.ordinal,
+            "start": passage.start,
+            "end": passage.end,
+            "text": passage.text,
+        }
+    return shown
