@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .storage.drift import DRIFT_BOUND, drift
+from .storage.drift import drift, is_served_badly, mean_of
 from .storage.manifest import CODED, CodecRef, Manifest
 from .view import IndexView
 
@@ -45,7 +45,14 @@ class EpochStats:
         n_tokens: in them, dead ones included.
         centroid_cosine: mean cosine to the centroids that drift is measured against.
         worst_drift: by how much the worst of its segments lies below that; 0 without segments.
-        n_drifted_segments: of its segments, those below it by more than the bound.
+        n_drifted_segments: of its segments, those that drift counts as served badly.
+        far_cosine: cosine to its centroid below which an embedding is far: the 5th percentile of
+            those held out in training. None, like what follows, where it was not recorded.
+        far_share: share of its segments' embeddings that are far; 0.05 where nothing drifted.
+        worst_far_share: of the segment that has most of them.
+        trained_skew: by how much uneven filling of the centroids lengthens a visited list, of the
+            embeddings held out in training; 1 is even.
+        skew: the same of its segments, in the mean over embeddings.
     """
 
     epoch: int
@@ -57,6 +64,11 @@ class EpochStats:
     centroid_cosine: float
     worst_drift: float
     n_drifted_segments: int
+    far_cosine: float | None
+    far_share: float | None
+    worst_far_share: float | None
+    trained_skew: float | None
+    skew: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +145,14 @@ def _epoch_stats(codec: CodecRef, manifest: Manifest) -> EpochStats:
         n_tokens=sum(segment.n_tokens for segment in segments),
         centroid_cosine=codec.centroid_cosine,
         worst_drift=max(drifts, default=0.0),
-        n_drifted_segments=sum(fall > DRIFT_BOUND for fall in drifts),
+        n_drifted_segments=sum(is_served_badly(codec, segment) for segment in segments),
+        far_cosine=codec.far_cosine,
+        far_share=mean_of(segments, lambda segment: segment.far_share),
+        worst_far_share=max(
+            (s.far_share for s in segments if s.far_share is not None), default=None
+        ),
+        trained_skew=codec.skew,
+        skew=mean_of(segments, lambda segment: segment.skew),
     )
 
 

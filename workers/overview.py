@@ -10,7 +10,7 @@ from typing import Final
 
 from ..engine.errors import StorageError
 from ..engine.storage.directory import LocalDirectory
-from ..engine.storage.drift import DRIFT_BOUND, drift
+from ..engine.storage.drift import DRIFT_BOUND, drift, mean_of
 from ..engine.storage.layout import INBOX
 from ..engine.storage.manifest import Manifest
 from ..engine.storage.sequences import Applied
@@ -51,6 +51,10 @@ class Overview:
         drift: how much farther from their centroids the newest segment's embeddings are than
             those that the codec was trained on, as a share of what calls for a remedy; None
             without a codec.
+        far_share: share of all compressed embeddings that lie farther from their centroids than
+            19 of 20 did in training; None without a codec, or one that recorded it.
+        skew: by how much unevenly filled centroids lengthen a visited list, in the mean over
+            them; 1 is even.
     """
 
     generation: int
@@ -66,6 +70,8 @@ class Overview:
     changes_per_second: float | None
     lag_seconds: float | None
     drift: float | None
+    far_share: float | None
+    skew: float | None
 
 
 class Watcher:
@@ -114,6 +120,8 @@ class Watcher:
             changes_per_second=self._rate(),
             lag_seconds=sorted(self._lags)[len(self._lags) // 2] if self._lags else None,
             drift=_drift(manifest),
+            far_share=mean_of(manifest.segments, lambda segment: segment.far_share),
+            skew=mean_of(manifest.segments, lambda segment: segment.skew),
         )
 
     def _note(self, manifest: Manifest, waiting: list[Entry]) -> None:

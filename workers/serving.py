@@ -6,15 +6,14 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from ..engine.errors import InvalidParameterError
 from ..engine.identity import EncoderLike
 from .app import make_app
+from .gauges import Gauges
 from .settings import ENCODE, MAINTENANCE, WorkerSettings, queue_name
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ def serve(
         _prepare_metrics()
     app = make_app(settings, encoder=encoder)
     queues = [queue_name(kind, uuid) for uuid in settings.paths() for kind in kinds]
-    controllers = _on_ready(metrics_port)
+    controllers = _on_ready(metrics_port, [*settings.paths().values()])
     arguments = [
         "--quiet",
         "worker",
@@ -89,7 +88,7 @@ def _check(kinds: Sequence[str], pool: str, concurrency: int) -> None:
         raise InvalidParameterError(f"concurrency is {concurrency}: use 1 to 1024.")
 
 
-def _on_ready(metrics_port: int | None) -> list[Any]:
+def _on_ready(metrics_port: int | None, indexes: Sequence[Path]) -> list[Any]:
     """Have metrics served; Celery's worker is put into the list that is returned."""
     from celery.signals import worker_ready
 
@@ -98,7 +97,7 @@ def _on_ready(metrics_port: int | None) -> list[Any]:
     def start(sender: Any, **_: Any) -> None:
         controllers.append(sender.controller)
         if metrics_port is not None:
-            _serve_metrics(metrics_port)
+            _serve_metrics(metrics_port, indexes)
 
     worker_ready.connect(start, weak=False)
     return controllers
@@ -109,10 +108,11 @@ def _prepare_metrics() -> None:
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="weft-metrics-"))
 
 
-def _serve_metrics(port: int) -> None:
+def _serve_metrics(port: int, indexes: Sequence[Path]) -> None:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(Gauges(indexes))
     start_http_server(port, registry=registry)

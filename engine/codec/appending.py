@@ -31,7 +31,7 @@ def append_centroids(
     at_most: int,
     seed: int = 0,
     threads: int = 0,
-) -> tuple[Codec, float] | None:
+) -> tuple[Codec, FloatArray] | None:
     """Add centroids for embeddings that a codec serves badly, behind those it has.
 
     Buckets and the inverse norm range stay, and so do the first centroids: what was compressed
@@ -48,8 +48,9 @@ def append_centroids(
         threads: 0 for all cores.
 
     Returns:
-        The longer codec, and the mean cosine between held-out embeddings of the sample and
-        their centroids under it; None where nothing in the sample is served badly.
+        The longer codec, and float32 [m], m at least 1: the cosines between held-out embeddings
+        of the sample and their centroids under it; None where nothing in the sample is served
+        badly.
     """
     order = np.random.default_rng(seed).permutation(len(sample))
     n_heldout = min(HELDOUT_ROWS, int(len(sample) * HELDOUT_SHARE))
@@ -63,7 +64,7 @@ def append_centroids(
     longer = _joined(codec, _train(rows, wanted, seed, threads), seed, threads)
     # A sample too small to be cut serves as both.
     heldout = sample[order[:n_heldout]] if n_heldout else sample
-    return longer, longer.centroid_cosine(heldout, threads=threads)
+    return longer, longer.centroid_cosines(heldout, threads=threads)
 
 
 def _supported(wanted: int, n_rows: int) -> int:

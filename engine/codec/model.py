@@ -33,13 +33,13 @@ class Compressed:
         codes: uint16 or uint32 [n], the centroid numbers.
         residuals: uint8 [n, ceil(dim * bits / 8)], packed bucket numbers.
         inverse_norms: uint8 [n], steps within the codec's inverse_norm_range.
-        centroid_cosine: mean dot product of the embeddings with their centroids; 0 for none.
+        cosines: float32 [n], dot products of the embeddings with their centroids.
     """
 
     codes: CodeArray
     residuals: NDArray[np.uint8]
     inverse_norms: NDArray[np.uint8]
-    centroid_cosine: float
+    cosines: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +161,9 @@ class Codec:
             codes, scores = self.cell_index.assign(rows, probes=probes, threads=threads)
         return (codes if self.code_dtype is np.uint32 else codes.astype(np.uint16)), scores
 
-    def centroid_cosine(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> float:
-        """Mean cosine between unit embeddings, at least one, and their centroids."""
-        return float(self._assign(embeddings, DEFAULT_PROBES, threads)[1].mean(dtype=np.float64))
+    def centroid_cosines(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> FloatArray:
+        """float32 [n]: cosines between unit embeddings [n, dim] and their centroids."""
+        return self._assign(embeddings, DEFAULT_PROBES, threads)[1]
 
     def compress(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> Compressed:
         """Turn embeddings into codes, packed residuals and inverse norms, chunk by chunk.
@@ -188,8 +188,7 @@ class Codec:
             self.inverse_norm_range,
             threads=threads,
         )
-        cosine = float(scores.mean(dtype=np.float64)) if len(scores) else 0.0
-        return Compressed(codes, residuals, inverse_norms, cosine)
+        return Compressed(codes, residuals, inverse_norms, scores)
 
     def decompress(
         self,
@@ -221,20 +220,11 @@ class Codec:
     def reconstruction_error(
         self, embeddings: NDArray[np.floating], *, threads: int = 0
     ) -> ReconstructionError:
-        """Measure what compressing and rebuilding these embeddings loses; see `measure`."""
-        return self.measure(embeddings, threads=threads)[0]
-
-    def measure(
-        self, embeddings: NDArray[np.floating], *, threads: int = 0
-    ) -> tuple[ReconstructionError, float]:
-        """Measure how well embeddings are rebuilt, and how well centroids alone serve them.
+        """Measure what compressing and rebuilding these embeddings loses.
 
         Args:
             embeddings: float32 or float16 [n, dim], n at least 1, L2-normalised.
             threads: 0 for all cores.
-
-        Returns:
-            What compression loses, and the mean cosine with the nearest centroids.
 
         Raises:
             InvalidEmbeddingError: there are no rows.
@@ -242,7 +232,7 @@ class Codec:
         """
         if len(embeddings) == 0:
             raise InvalidEmbeddingError("The reconstruction error needs at least one embedding.")
-        cosines, squares, served = [], [], 0.0
+        cosines, squares = [], []
         for part in chunks(len(embeddings), self.dim):
             rows = float_rows(embeddings[part])
             packed = self.compress(rows, threads=threads)
@@ -251,15 +241,13 @@ class Codec:
             )
             lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(rebuilt, axis=1)
             dots = np.einsum("ij,ij->i", rows, rebuilt)
-            served += packed.centroid_cosine * len(rows)
             cosines.append(dots / np.maximum(lengths, np.finfo(np.float32).tiny))
             squares.append(np.square(rows - rebuilt).sum(axis=1))
         cosine = np.concatenate(cosines).astype(np.float64)
         square = np.concatenate(squares).astype(np.float64)
-        error = ReconstructionError(
+        return ReconstructionError(
             len(cosine), float(cosine.mean()), float(cosine.min()), float(square.mean())
         )
-        return error, served / len(cosine)
 
     def tensors(self) -> dict[str, np.ndarray[Any, Any]]:
         """The arrays to store; `from_tensors` takes them back without loss."""

@@ -18,6 +18,7 @@ from .buckets import SUPPORTED_BITS, inverse_norm_range, train_buckets
 from .cells import Cells, assign, float_rows, native_rows
 from .kmeans import train_centroids
 from .model import Codec, ReconstructionError
+from .service import far_cosine, skew
 
 FloatArray = NDArray[np.float32]
 RowNumbers = NDArray[np.int64]
@@ -56,6 +57,8 @@ class TrainingReport:
         seconds: wall time.
         heldout_error: reconstruction error on the held-out embeddings.
         centroid_cosine: mean cosine between the held-out embeddings and their centroids.
+        far_cosine: their `FAR_PERCENTILE`th percentile.
+        skew: how unevenly they fill the centroids, see `service.skew`; None for one embedding.
     """
 
     n_sample: int
@@ -65,6 +68,8 @@ class TrainingReport:
     seconds: float
     heldout_error: ReconstructionError
     centroid_cosine: float
+    far_cosine: float
+    skew: float | None
 
 
 def sample_passages(n_passages: int, *, passage_bytes: float | None = None) -> int:
@@ -147,16 +152,18 @@ def train_codec(
         train, wanted, iterations=iterations, seed=seed, threads=threads
     )
     heldout = float_rows(sample[np.sort(held)])
-    codec = _fit_buckets(heldout, centroids, cells, bits, threads)
-    error, cosine = codec.measure(heldout, threads=threads)
+    codes, cosines = assign(heldout, centroids, cells, threads=threads)
+    codec = _fit_buckets(heldout, codes, centroids, cells, bits, threads)
     report = TrainingReport(
         n_sample=len(train),
         n_heldout=len(heldout),
         n_centroids=len(centroids),
         iterations=iterations,
         seconds=time.perf_counter() - start,
-        heldout_error=error,
-        centroid_cosine=cosine,
+        heldout_error=codec.reconstruction_error(heldout, threads=threads),
+        centroid_cosine=float(cosines.mean(dtype=np.float64)),
+        far_cosine=far_cosine(cosines),
+        skew=skew(np.bincount(codes, minlength=len(centroids))),
     )
     return codec, report
 
@@ -203,9 +210,13 @@ def _split(n_rows: int, dim: int, seed: int) -> tuple[RowNumbers, RowNumbers]:
 
 
 def _fit_buckets(
-    heldout: FloatArray, centroids: FloatArray, cells: Cells | None, bits: int, threads: int
+    heldout: FloatArray,
+    codes: NDArray[np.uint32],
+    centroids: FloatArray,
+    cells: Cells | None,
+    bits: int,
+    threads: int,
 ) -> Codec:
-    codes, _ = assign(heldout, centroids, cells, threads=threads)
     cutoffs, weights = train_buckets(heldout - centroids[codes], bits)
     whole = (1.0, 1.0)  # every inverse norm is 1: what comes back is not scaled
     packed = kernels.compress(heldout, centroids, codes, cutoffs, weights, whole, threads=threads)

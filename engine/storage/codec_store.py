@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..codec import Codec, TrainingReport
+from ..codec.service import FAR_PERCENTILE
 from ..errors import CorruptIndexError
 from .directory import Directory
 from .files import discard_folder, read_tensors, write_tensors
@@ -38,6 +39,9 @@ def write_codec(
         bits=codec.bits,
         n_embeddings=n_embeddings,
         centroid_cosine=training.centroid_cosine,
+        far_cosine=training.far_cosine,
+        far_share=FAR_PERCENTILE / 100,
+        skew=training.skew,
         mean_cosine=training.heldout_error.mean_cosine,
         mean_squared_error=training.heldout_error.mean_squared_error,
         prefixes=(),
@@ -46,7 +50,12 @@ def write_codec(
 
 
 def write_appended(
-    directory: Directory, codec: Codec, shorter: CodecRef, *, centroid_cosine: float
+    directory: Directory,
+    codec: Codec,
+    shorter: CodecRef,
+    *,
+    centroid_cosine: float,
+    far_share: float | None,
 ) -> CodecRef:
     """Write a codec that another was appended to; as `write_codec`.
 
@@ -54,7 +63,7 @@ def write_appended(
         directory: of the index.
         codec: its first centroids are those of the shorter one.
         shorter: the live codec, which becomes a prefix.
-        centroid_cosine: what drift is measured against from now on.
+        centroid_cosine, far_share: what drift is measured against from now on.
     """
     codec_id, file = _write(directory, codec)
     return replace(
@@ -63,6 +72,7 @@ def write_appended(
         hash=codec.hash,
         n_centroids=codec.n_centroids,
         centroid_cosine=centroid_cosine,
+        far_share=far_share,
         prefixes=(
             *shorter.prefixes,
             CodecPrefix(shorter.id, shorter.hash, shorter.n_centroids),

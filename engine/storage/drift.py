@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from .manifest import CodecRef, Manifest, SegmentRef
@@ -30,12 +31,43 @@ def drift(codec: CodecRef, segment: SegmentRef) -> float:
     return codec.centroid_cosine - (segment.centroid_cosine or 0.0)
 
 
+def far_excess(codec: CodecRef, segment: SegmentRef) -> float | None:
+    """By how much the segment's share of far embeddings lies above the codec's own.
+
+    Args:
+        codec: that the segment is read with.
+        segment: coded.
+
+    Returns:
+        None where one of the two was not recorded.
+    """
+    if codec.far_share is None or segment.far_share is None:
+        return None
+    return segment.far_share - codec.far_share
+
+
+def mean_of(
+    segments: Iterable[SegmentRef], figure: Callable[[SegmentRef], float | None]
+) -> float | None:
+    """The mean of a figure over the embeddings of segments; None where none of them has it."""
+    known = [(segment.n_tokens, figure(segment)) for segment in segments]
+    weighted = [(n_tokens, value) for n_tokens, value in known if value is not None]
+    if not weighted:
+        return None
+    return sum(n * value for n, value in weighted) / sum(n for n, _ in weighted)
+
+
+def is_served_badly(codec: CodecRef, segment: SegmentRef) -> bool:
+    """Whether a coded segment has drifted from the codec that it is read with."""
+    return drift(codec, segment) > DRIFT_BOUND
+
+
 def drifted(manifest: Manifest, segment: SegmentRef) -> bool:
     """Whether a coded segment of the live epoch is served badly by the codec it was made with."""
     live = manifest.codec
     if live is None or manifest.codec_of(segment) is not live:
         return False
-    return drift(live, segment) > DRIFT_BOUND
+    return is_served_badly(live, segment)
 
 
 def is_stale(manifest: Manifest, segment: SegmentRef) -> bool:

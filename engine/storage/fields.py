@@ -59,6 +59,10 @@ class Fields:
             raise self.failure(key, "a finite number")
         return float(value)
 
+    def number_if_any(self, key: str) -> float | None:
+        """A finite number; None where the field is null or not there, as before it was written."""
+        return None if self._values.get(key) is None else self.number(key)
+
     def text(self, key: str, pattern: re.Pattern[str]) -> str:
         """A string that matches the pattern whole."""
         value = self._values.get(key)

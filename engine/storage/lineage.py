@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import Codec, TrainingReport, append_centroids, sample_rows, train_codec
+from ..codec.service import far_share
 from .codec_store import write_appended, write_codec
 from .drift import FINE_BITS, drifted
 from .encoding import Encode, encoded_sample
@@ -89,7 +90,7 @@ def _train(
     )
     ref = write_codec(writer.directory, codec, training, n_embeddings=base.n_tokens, epoch=epoch)
     work.put_codecs((*base.manifest.codecs, ref))
-    return LiveCodec(ref.id, codec), training
+    return LiveCodec(ref.id, codec, far_cosine=ref.far_cosine), training
 
 
 def append(work: Replacement, *, seed: int) -> str:
@@ -120,11 +121,25 @@ def append(work: Replacement, *, seed: int) -> str:
     )
     if found is None:
         return ""
-    longer, cosine = found
-    measure = min(live.centroid_cosine, cosine)
-    ref = write_appended(work.writer.directory, longer, live, centroid_cosine=measure)
+    longer, cosines = found
+    cosine = float(cosines.mean(dtype=np.float64))
+    ref = write_appended(
+        work.writer.directory,
+        longer,
+        live,
+        centroid_cosine=min(live.centroid_cosine, cosine),
+        far_share=_far_share(live, cosines),
+    )
     work.put_codecs((*older, ref))
     return _appended(present, longer, cosine)
+
+
+def _far_share(live: CodecRef, cosines: NDArray[np.float32]) -> float | None:
+    """The share of far embeddings that is no drift: what it was, or what is left with more
+    centroids."""
+    if live.far_cosine is None or live.far_share is None:
+        return None
+    return max(live.far_share, far_share(cosines, live.far_cosine))
 
 
 def _appended(shorter: Codec, longer: Codec, cosine: float) -> str:

@@ -101,6 +101,12 @@ class CodecRef:
         prefixes: the codecs it was appended to, shortest first; segments made with one of them
             are read with this one.
         file: its file.
+        far_cosine: percentile `FAR_PERCENTILE` of the held-out embeddings' cosines to their
+            centroids: an embedding below it is far. None, like the next two, if the codec was
+            written before this was recorded.
+        far_share: share of embeddings that are far where nothing has drifted; what drift is
+            measured against.
+        skew: how unevenly the held-out embeddings filled the centroids, see `codec.service`.
     """
 
     id: str
@@ -114,6 +120,9 @@ class CodecRef:
     mean_squared_error: float
     prefixes: tuple[CodecPrefix, ...]
     file: FileRef
+    far_cosine: float | None = None
+    far_share: float | None = None
+    skew: float | None = None
 
     def reads(self, codec_id: str | None, n_centroids: int) -> bool:
         """Whether segments made with that codec, of so many centroids, are read with this one."""
@@ -136,6 +145,10 @@ class SegmentRef:
         centroid_cosine: mean cosine between its embeddings and their centroids; None if flat.
         arrays_bytes, passages_bytes: lengths of its files.
         checksums: of its table of checksums.
+        far_share: share of its embeddings that lie below the `far_cosine` of its epoch; None if
+            flat, or if that is not known of all.
+        skew: how unevenly its embeddings fill the centroids, see `codec.service`; None if flat, of
+            one embedding, or written before this was recorded.
     """
 
     id: str
@@ -150,6 +163,8 @@ class SegmentRef:
     arrays_bytes: int
     passages_bytes: int
     checksums: FileRef
+    far_share: float | None = None
+    skew: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

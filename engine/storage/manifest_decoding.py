@@ -157,6 +157,9 @@ def _codec(fields: Fields) -> CodecRef:
         mean_squared_error=fields.number("mean_squared_error"),
         prefixes=_prefixes(fields),
         file=_file(fields.fields("file")),
+        far_cosine=fields.number_if_any("far_cosine"),
+        far_share=fields.number_if_any("far_share"),
+        skew=fields.number_if_any("skew"),
     )
 
 
@@ -192,6 +195,8 @@ def _segment(fields: Fields) -> SegmentRef:
         arrays_bytes=fields.integer("arrays_bytes"),
         passages_bytes=fields.integer("passages_bytes"),
         checksums=_file(fields.fields("checksums")),
+        far_share=fields.number_if_any("far_share"),
+        skew=fields.number_if_any("skew"),
     )
 
 

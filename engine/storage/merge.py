@@ -118,9 +118,8 @@ def _pid_chunks(view: SegmentView) -> Iterator[I64]:
 def _copy_tokens(view: SegmentView, output: SegmentWriter, *, copied: bool) -> None:
     for pids in _pid_chunks(view):
         if view.kind == CODED and copied:
-            cosine = view.files.ref.centroid_cosine or 0.0
             codes, residuals, inverse_norms = read_codes(view, pids)
-            output.append_codes(codes, residuals, inverse_norms, cosine)
+            output.append_codes(codes, residuals, inverse_norms, view.files.ref)
         else:
             for rows in read_embeddings(view, pids):
                 output.append_embeddings(rows)

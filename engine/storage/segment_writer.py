@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import Codec
+from ..codec.service import Tally
 from ..documents import Document
 from .checksums import file_checksums
 from .directory import Directory, NewFile
@@ -42,11 +43,13 @@ class LiveCodec:
         codec: that segments are compressed and read with.
         prefix: centroids of the prefix, where `id` is one: such segments take codes that were
             made with it and cannot compress.
+        far_cosine: of its epoch, below which an embedding is far; None if that was not recorded.
     """
 
     id: str
     codec: Codec
     prefix: int | None = None
+    far_cosine: float | None = None
 
     @property
     def n_centroids(self) -> int:
@@ -80,7 +83,7 @@ class SegmentWriter:
         self._sequences: list[NDArray[np.uint64]] = []
         self._passage_documents: list[NDArray[np.uint32]] = []
         self._doclens: list[NDArray[np.uint32]] = []
-        self._cosines = 0.0
+        self._tally = None if live is None else Tally(live.n_centroids, live.far_cosine)
         self._reserve_tokens()
 
     def _reserve_tokens(self) -> None:
@@ -126,24 +129,45 @@ class SegmentWriter:
         for start in range(0, len(embeddings), rows):
             part = embeddings[start : start + rows]
             packed = self._live.codec.compress(part, threads=self._threads)
-            self.append_codes(
-                packed.codes, packed.residuals, packed.inverse_norms, packed.centroid_cosine
-            )
+            self._put_codes(packed.codes, packed.residuals, packed.inverse_norms)
+            if self._tally is not None:
+                self._tally.add(packed.codes, packed.cosines)
 
     def append_codes(
         self,
         codes: NDArray[Any],
         residuals: NDArray[np.uint8],
         inverse_norms: NDArray[np.uint8],
-        centroid_cosine: float,
+        origin: SegmentRef,
     ) -> None:
         """Append tokens that are compressed with the segment's codec already.
 
         Args:
             codes, residuals, inverse_norms: one row per token.
-            centroid_cosine: mean cosine between these tokens and their centroids.
+            origin: the segment that they are from, whose figures of drift stand for theirs.
         """
-        self._cosines += centroid_cosine * len(codes)
+        self._put_codes(codes, residuals, inverse_norms)
+        if self._tally is not None:
+            self._tally.add_copied(codes, origin.centroid_cosine or 0.0, origin.far_share)
+
+    def append_compressed(
+        self,
+        codes: NDArray[Any],
+        residuals: NDArray[np.uint8],
+        inverse_norms: NDArray[np.uint8],
+        cosines: NDArray[np.floating[Any]],
+    ) -> None:
+        """Append tokens that somebody else compressed, with the cosines to their centroids."""
+        self._put_codes(codes, residuals, inverse_norms)
+        if self._tally is not None:
+            self._tally.add(codes, cosines)
+
+    def _put_codes(
+        self,
+        codes: NDArray[Any],
+        residuals: NDArray[np.uint8],
+        inverse_norms: NDArray[np.uint8],
+    ) -> None:
         self._codes.append(codes)
         self._residuals.append(residuals)
         self._inverse_norms.append(inverse_norms)
@@ -183,7 +207,7 @@ class SegmentWriter:
             directory.status(segment_file(segment_id, file)).size_bytes
             for file in (ARRAYS_FILE, PASSAGES_FILE)
         )
-        live = self._live
+        live, tally = self._live, self._tally
         return SegmentRef(
             id=segment_id,
             kind=FLAT if live is None else CODED,
@@ -193,10 +217,12 @@ class SegmentWriter:
             sequence=max((int(part.max()) for part in self._sequences), default=0),
             codec=None if live is None else live.id,
             n_centroids=0 if live is None else live.n_centroids,
-            centroid_cosine=None if live is None else self._cosines / self._n_tokens,
+            centroid_cosine=None if tally is None else tally.cosine,
             arrays_bytes=arrays,
             passages_bytes=passages,
             checksums=checksums,
+            far_share=None if tally is None else tally.far_share,
+            skew=None if tally is None else tally.skew,
         )
 
 

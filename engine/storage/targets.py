@@ -70,14 +70,16 @@ def target_of(
         return Target(live, Source.EMBEDDINGS, converts=True)
     if from_text:
         return Target(live, Source.TEXT, converts=True)
-    return Target(_own(view), Source.KEPT, converts=False)
+    return Target(_own(view, manifest), Source.KEPT, converts=False)
 
 
-def _own(view: SegmentView) -> LiveCodec | None:
+def _own(view: SegmentView, manifest: Manifest) -> LiveCodec | None:
     """The codec that a segment was made with, to copy its codes under."""
     if view.codec is None or view.codec_id is None:
         return None
-    return LiveCodec(view.codec_id, view.codec, prefix=view.n_centroids)
+    ref = manifest.codec_of(view.files.ref)
+    far_cosine = None if ref is None else ref.far_cosine
+    return LiveCodec(view.codec_id, view.codec, prefix=view.n_centroids, far_cosine=far_cosine)
 
 
 def neighbours(

@@ -116,6 +116,14 @@ class Writer(Closing):
             self._staging.register(staged)
         return staged
 
+    def take_over(self, staged: StagedSegment) -> StagedSegment:
+        """Have a segment that was written without `stage` wait for `commit`."""
+        with self.lock:
+            self._require_open()
+            self._reader.hold(staged.held_file)
+            self._staging.register(staged)
+        return staged
+
     def commit(
         self,
         staged: StagedSegment | Sequence[StagedSegment],
@@ -355,7 +363,9 @@ class Writer(Closing):
 def live_codec(base: Snapshot) -> LiveCodec | None:
     """The codec that new segments of a generation are compressed with."""
     ref, codec = base.manifest.codec, base.codec
-    return None if ref is None or codec is None else LiveCodec(ref.id, codec)
+    if ref is None or codec is None:
+        return None
+    return LiveCodec(ref.id, codec, far_cosine=ref.far_cosine)
 
 
 def _listed(staged: StagedSegment | Sequence[StagedSegment]) -> list[StagedSegment]:

@@ -125,4 +125,17 @@ def _epoch(epoch: Mapping[str, Any]) -> str:
     return (
         f"{epoch['n_centroids']:,} centroids{appended}, {epoch['n_segments']:,} segments, "
         f"{epoch['n_drifted_segments']:,} of them drifted, worst drift {epoch['worst_drift']:.3f}"
+        f"{_far(epoch)}{_skew(epoch)}"
     )
+
+
+def _far(epoch: Mapping[str, Any]) -> str:
+    if epoch["far_share"] is None:
+        return ""
+    return f", {epoch['far_share']:.1%} of embeddings far (worst {epoch['worst_far_share']:.1%})"
+
+
+def _skew(epoch: Mapping[str, Any]) -> str:
+    if epoch["skew"] is None or epoch["trained_skew"] is None:
+        return ""
+    return f", skew {epoch['skew']:.2f} (trained {epoch['trained_skew']:.2f})"

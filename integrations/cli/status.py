@@ -52,6 +52,10 @@ def status(
             return
 
 
+def _share(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.1%} of embeddings, 5 % in training"
+
+
 def _table(overview: Overview) -> Table:
     age, lag = overview.oldest_seconds, overview.lag_seconds
     rate, drift = overview.changes_per_second, overview.drift
@@ -68,5 +72,7 @@ def _table(overview: Overview) -> Table:
         "changes per second": unknown if rate is None else f"{rate:,.1f}",
         "submit to searchable": unknown if lag is None else duration(lag),
         "drift": "no codec yet" if drift is None else f"{drift:.0%} of the bound",
+        "far from centroids": _share(overview.far_share),
+        "skew of centroids": "not known" if overview.skew is None else f"{overview.skew:.2f}",
     }
     return key_values("Queue", rows)
