@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..engine.errors import MissingDependencyError
 from ..engine.identity import EncoderLike
 from .clock import start_with_worker
+from .preloading import preload_with_worker
 from .settings import ENCODE, MAINTENANCE, WorkerSettings, broker_options, queue_name
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ def make_app(settings: WorkerSettings, *, encoder: EncoderLike | None = None) ->
     paths = settings.paths()
     app.conf.task_queues = _queues(paths)
     app.conf.beat_schedule = schedule(settings, paths)
-    _close_at_end(add_tasks(app, settings, paths, encoder))
+    work = add_tasks(app, settings, paths, encoder)
+    _close_at_end(work)
+    preload_with_worker(app, work)
     start_with_worker(app, paths)
     return app
 

@@ -38,6 +38,10 @@ logger = logging.getLogger(__name__)
 MAX_WAITING: Final = 10_000
 """Documents that may wait by default."""
 
+COUNT_SECONDS: Final = 0.5
+"""How long a count of the inbox holds. Counting it for each submission would cost as much as the
+submission: a listing, and the first lines of what others have submitted."""
+
 WARN_SECONDS: Final = 10.0
 """How often a blocked `submit` says that it waits."""
 
@@ -115,8 +119,9 @@ class Client(Closing):
                 "not encode what is submitted: add to it with Index.add."
             )
         self._bell = NoBell() if broker_url is None else Bell(broker_url, manifest.index_uuid)
-        # What may still be submitted before the inbox is counted again.
+        # What may still be submitted before the inbox is counted again, and until when.
         self._allowance = 0
+        self._allowed_until = 0.0
         self._lock = threading.Lock()
         self._ahead_seconds: float | None = None
 
@@ -201,12 +206,14 @@ class Client(Closing):
 
     def _takes_room(self, n_operations: int) -> bool:
         with self._lock:
-            if self._allowance < n_operations:
+            if self._allowance < n_operations or time.monotonic() >= self._allowed_until:
                 room = self._max_waiting - self.waiting()
                 if room < n_operations:
+                    self._allowance = 0
                     return False
-                # Others submit meanwhile: count again before all the room is used up.
+                # Others submit meanwhile: count again before all the room is used up, and soon.
                 self._allowance = max(n_operations, room // 8)
+                self._allowed_until = time.monotonic() + COUNT_SECONDS
             self._allowance -= n_operations
             return True
 

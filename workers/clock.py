@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import IndexNotFoundError, WeftError
 from ..engine.storage.directory import LocalDirectory
+from .copies import Copies
 from .watch import ManifestWatch
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Clock(threading.Thread):
             if entry["options"]["queue"] in queues
         ]
         self._watches = [ManifestWatch(LocalDirectory(path)) for path in (paths or {}).values()]
+        self._copies = Copies(app, paths or {})
         self._stop_event = threading.Event()
 
     def run(self) -> None:
@@ -54,6 +56,7 @@ class Clock(threading.Thread):
             if not self._serves_what_it_did():
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+            self._copies.look()
             for entry in self._entries:
                 if ticks % max(1, round(entry["schedule"] / period)) == 0:
                     self._send(entry)

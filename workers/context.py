@@ -51,6 +51,8 @@ class IngestContext(Closing):
         self.inbox = Inbox(self.directory)
         self.lease = Lease(self.directory, seconds=lease_seconds)
         self.in_hand: set[int] = set()
+        # Changes whose files cannot be read, and since when.
+        self.unreadable: dict[int, float] = {}
         self.lock = threading.Lock()
         self._threads = threads
         self._writer: Writer | None = None

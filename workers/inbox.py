@@ -152,10 +152,14 @@ class Inbox:
         return self.directory.read(submission_name(sequence), 0, MAX_SUBMISSION_BYTES + 1)
 
     def header(self, sequence: int) -> Header | None:
-        """The first line of a change; None if it cannot be told, is a claim, or was applied."""
+        """The first line of a change; None if it cannot be told, is a claim, or was applied.
+
+        A file that the disk does not give is a matter for the workers: it must keep nobody from
+        submitting, or from looking at the rest.
+        """
         try:
             return decode_header(self.directory.read(submission_name(sequence), 0, HEADER_BYTES))
-        except (FileNotFoundError, InvalidSubmissionError):
+        except (FileNotFoundError, StorageError, InvalidSubmissionError):
             return None
 
     def headers(self, entries: Iterable[Entry]) -> dict[int, Header]:

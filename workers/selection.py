@@ -12,7 +12,7 @@ from typing import Final
 from ..engine.errors import InvalidInputError, InvalidParameterError, StorageError
 from .context import IngestContext
 from .inbox import Entry
-from .leases import is_alive
+from .leases import is_alive, lease_name
 from .submissions import Submission, decode_submission
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,9 @@ MAX_TRIES: Final = 3
 
 MAX_KILLERS: Final = 16
 """Documents of one change that may each cost a worker its life before all of it is set aside."""
+
+UNREADABLE_SECONDS: Final = 60.0
+"""How long a change is tried whose file the disk does not give while it gives others."""
 
 MAX_DEAD: Final = 2000
 """Changes set aside, from which on nothing is taken: so many are no accident, and what waits
@@ -201,7 +204,14 @@ class Selection:
             return Taken(entry.sequence, attempt, NOTHING, problem)
         if not self._inbox.begin(entry.sequence, attempt, self._context.lease.owner):
             return None
-        data = self._content(entry.sequence)
+        try:
+            data = self._inbox.read(entry.sequence)
+        except FileNotFoundError:
+            data = b""
+        except StorageError as error:
+            self._inbox.take_back(entry.sequence, attempt)
+            return self._unreadable(entry.sequence, attempt, error)
+        self._context.unreadable.pop(entry.sequence, None)
         if not data:
             self._inbox.take_back(entry.sequence, attempt)
             return None
@@ -211,16 +221,26 @@ class Selection:
         except InvalidInputError as error:
             return Taken(entry.sequence, attempt, NOTHING, str(error))
 
-    def _content(self, sequence: int) -> bytes:
-        """Of a change; empty if there is none to be applied now."""
+    def _unreadable(self, sequence: int, attempt: int, error: StorageError) -> Taken | None:
+        """A change whose file the disk does not give: with a problem, once it has been so for long.
+
+        It must not hold up the others, nor be blamed for a disk that reads nothing for a while.
+        """
+        logger.error("Change %d cannot be read: %s", sequence, error)
+        since = self._context.unreadable.setdefault(sequence, time.monotonic())
+        if time.monotonic() - since < UNREADABLE_SECONDS or not self._reads_others():
+            return None
+        del self._context.unreadable[sequence]
+        problem = f"its file could not be read for {UNREADABLE_SECONDS:.0f} seconds: {error}"
+        return Taken(sequence, attempt, NOTHING, problem)
+
+    def _reads_others(self) -> bool:
+        """Whether the disk gives at least this process's own lease."""
         try:
-            return self._inbox.read(sequence)
-        except FileNotFoundError:
-            return b""
-        except StorageError as error:
-            # One file that cannot be read must not hold up the others.
-            logger.error("Change %d cannot be read: %s", sequence, error)
-            return b""
+            self._context.directory.read(lease_name(self._context.lease.owner), 0, 1)
+        except (StorageError, FileNotFoundError):
+            return False
+        return True
 
     def _is_free(self, entry: Entry) -> bool:
         if entry.sequence in self._context.in_hand:

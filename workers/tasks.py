@@ -24,7 +24,7 @@ from ..engine.storage.maintenance import maintain
 from ..engine.storage.sequences import MAX_SEQUENCE
 from .app import DRAIN, MAINTAIN, SWEEP, send_drain
 from .context import Contexts, IngestContext
-from .drain import Drain, DrainReport, EncoderBrokenError
+from .drain import CANARY, Drain, DrainReport, EncoderBrokenError
 from .leases import Lease, is_alive, remove_expired
 from .metrics import Observer, make_observer
 from .settings import WorkerSettings
@@ -129,6 +129,21 @@ class Work:
             # After an error of its device a process often cannot use it again; the next one can.
             os.kill(os.getpid(), signal.SIGTERM)
             raise
+
+    def load(self) -> int:
+        """Load the encoders of all indexes, and have each encode a sentence, which takes longer
+        the first time; returns how many there are.
+
+        Raises:
+            EncoderError, EncoderMismatchError, MissingDependencyError: one of them cannot be had.
+            IndexNotFoundError, CorruptIndexError, UnsupportedFormatError: as `Index.open`.
+        """
+        contexts = [self.context(uuid) for uuid in self._paths]
+        with_encoder = [context for context in contexts if context.has_encoder]
+        for context in with_encoder:
+            self._load(context)
+            context.encoder.encode_passages([CANARY])
+        return len(with_encoder)
 
     def _load(self, context: IngestContext) -> None:
         _ = context.encoder

@@ -1,14 +1,21 @@
 """Who is to blame: a document, the encoder, the index, or another worker that was quicker."""
 
+import errno
+
 import pytest
 from draining import Failing, drain, inbox, texts
 from word_encoder import WordEncoder
 
 from weft import Document
-from weft.engine.errors import CommitConflictError, CorruptIndexError, DimensionMismatchError
+from weft.engine.errors import (
+    CommitConflictError,
+    CorruptIndexError,
+    DimensionMismatchError,
+    StorageError,
+)
 from weft.engine.storage.layout import INBOX
 from weft.engine.storage.writer import Writer
-from weft.workers import dead_letters, drop, retry
+from weft.workers import dead_letters, drop, retry, selection
 from weft.workers.context import IngestContext
 from weft.workers.drain import EncoderBrokenError
 from weft.workers.selection import MAX_KILLERS, MAX_TRIES
@@ -127,3 +134,63 @@ def test_poison_among_many_is_found_without_a_segment_for_each(index, client):
     assert len(texts(index)) == 98
     with index.snapshot() as view:
         assert len(view.manifest.segments) == 1
+
+
+class Unreadable:
+    """Has the disk fail on one file, or on all of them."""
+
+    def __init__(self, context, monkeypatch):
+        self.suffix, self._read = "", context.directory.read
+        monkeypatch.setattr(context.directory, "read", self.read)
+
+    def read(self, name, *args):
+        if self.suffix is None or (self.suffix and name.endswith(self.suffix)):
+            raise StorageError(errno.EIO, f"{name}: Input/output error")
+        return self._read(name, *args)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(selection, "UNREADABLE_SECONDS", 0.0)
+
+
+def test_a_file_that_cannot_be_read_is_set_aside(index, client, context, monkeypatch):
+    client.submit([document(0)])
+    client.submit([document(1)])
+    disk = Unreadable(context, monkeypatch)
+    disk.suffix = f"{1:016d}"
+    # For a while it may be the disk's fault; the others do not wait for it.
+    assert drain(context).n_dead == 0
+    assert set(texts(index)) == {"d1"}
+    monkeypatch.setattr(selection, "UNREADABLE_SECONDS", 0.0)
+    assert drain(context).n_dead == 1
+    (letter,) = dead_letters(index.path)
+    assert letter.sequence == 1 and "Input/output error" in letter.reasons[""]
+    # Once the disk gives it, it can be retried like every other.
+    disk.suffix = ""
+    retry(index.path, [1])
+    drain(context)
+    assert set(texts(index)) == {"d0", "d1"}
+    assert inbox(index) == []
+
+
+def test_a_disk_that_reads_nothing_blames_nobody(index, client, context, monkeypatch, impatient):
+    client.submit([document(0)])
+    disk = Unreadable(context, monkeypatch)
+    context.applied()
+    disk.suffix = None
+    for _ in range(4):
+        assert drain(context).n_dead == 0
+    disk.suffix = ""
+    drain(context)
+    assert set(texts(index)) == {"d0"}
+
+
+def test_an_unreadable_file_keeps_nobody_from_submitting(index, client, context, monkeypatch):
+    client.submit([document(0)])
+    monkeypatch.setattr(client, "_inbox", context.inbox)
+    disk = Unreadable(context, monkeypatch)
+    disk.suffix = f"{1:016d}"
+    assert client.waiting() == 0
+    client.submit([document(1)])
+    assert client.waiting() == 1

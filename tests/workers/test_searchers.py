@@ -63,12 +63,15 @@ class Stream(threading.Thread):
         self.start()
 
     def run(self):
-        random, number = Random(1), 0
+        random, number, due = Random(1), 0, time.monotonic()
         with self.client:
-            while time.monotonic() < self.end:
+            while due < self.end:
                 number += 1
                 self.change(random, number)
-                time.sleep(1 / COMMITS_PER_SECOND)
+                # By the clock: what a submission takes must not slow the stream down. After a
+                # pause it does not catch up, since that would come in few commits.
+                due = max(due + 1 / COMMITS_PER_SECOND, time.monotonic())
+                time.sleep(max(0.0, due - time.monotonic()))
 
     def change(self, random, number):
         present = min(N_IDS, N_FIRST_IDS + number)

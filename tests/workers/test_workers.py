@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 from ingestion import QueueWatch, await_drained, contents
+from prometheus_client import CollectorRegistry
 from redis_server import free_port
+from word_encoder import WordEncoder
 from worker_process import WorkerProcess
 
 import weft
@@ -19,6 +22,7 @@ from weft import Document
 from weft.engine.storage.layout import INBOX
 from weft.workers import Client, WorkerSettings, dead_letters
 from weft.workers.app import _celery
+from weft.workers.gauges import Gauges
 from weft.workers.settings import ENCODE, queue_name
 
 FAST = {"lease_seconds": 2, "sweep_seconds": 1, "maintenance_seconds": 2}
@@ -204,6 +208,65 @@ def test_metrics(index, client, redis_server, tmp_path):
     assert float(values["weft_documents_total"]) == 3
     assert float(values["weft_submissions_total"]) == 3
     assert float(values["weft_lag_seconds_count"]) == 3
+
+
+def test_metrics_tell_the_state_of_the_queue(index, client, tmp_path):
+    registry = CollectorRegistry()
+    registry.register(Gauges([index.path]))
+
+    def gauge(name):
+        return registry.get_sample_value(f"weft_{name}", {"index": str(index.path)})
+
+    submit_many(client, 3)
+    client.submit([Document("d", "text")], delete=["e"])
+    assert (gauge("waiting_submissions"), gauge("waiting_operations")) == (4, 5)
+    assert 0 <= gauge("oldest_waiting_seconds") < 60
+    assert (gauge("dead_letters_held"), gauge("halted"), gauge("workers")) == (0, 0, 0)
+    assert (gauge("generation"), gauge("segments")) == (1, 0)
+    # Nothing is said of what is not known.
+    assert gauge("drift_ratio") is None and gauge("skew") is None
+    (index.path / INBOX / f"{1:016d}.dead").write_text('{"reasons":{}}')
+    assert (gauge("waiting_submissions"), gauge("dead_letters_held")) == (3, 1)
+
+
+def await_ready(worker, n):
+    """Until so many processes have said that they can encode."""
+    deadline = time.monotonic() + SECONDS
+    while len(ready := [r for r in records(worker) if r["message"].startswith("Ready")]) < n:
+        assert time.monotonic() < deadline, records(worker)
+        time.sleep(0.02)
+    return ready
+
+
+@pytest.mark.parametrize(("pool", "n"), [("prefork", 2), ("threads", 1), ("solo", 1)])
+def test_the_encoder_is_loaded_before_anything_is_submitted(index, redis_server, tmp_path, pool, n):
+    """In each process, so that the first batch of none waits for it."""
+    with worker(index, redis_server, tmp_path, pool=pool, concurrency=2) as running:
+        assert len(await_ready(running, n)) == n
+
+
+def test_a_worker_that_does_not_encode_loads_nothing(index, client, redis_server, tmp_path):
+    with worker(index, redis_server, tmp_path, kinds=["maintenance"]) as idle:
+        with worker(index, redis_server, tmp_path) as running:
+            await_ready(running, 1)
+            assert client.wait(client.submit([Document("a", "text")]), SECONDS).state == "committed"
+        idle.stop()
+    assert not [r for r in records(idle) if r["message"].startswith("Ready")]
+
+
+def test_a_copy_of_an_index_is_told(index, redis_server, tmp_path):
+    """It has the UUID of its original, and with it the queue."""
+    copy = shutil.copytree(index.path, tmp_path / "copy")
+    with weft.Index.open(copy, encoder=WordEncoder()) as other:
+        with worker(index, redis_server, tmp_path) as first:
+            await_ready(first, 1)
+            with worker(other, redis_server, tmp_path) as second:
+                deadline = time.monotonic() + SECONDS
+                while not (told := [r for r in records(second) if "copy" in r["message"]]):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+        assert not [r for r in records(first) if "copy" in r["message"]]
+    assert told[0]["level"] == "warning" and "database of its own" in told[0]["message"]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
