@@ -8,6 +8,20 @@ They run in C++ on the best target of this machine, chosen at run time (`targets
 from .cell_index import CellIndex, cell_index
 from .checksum import crc32c
 from .coded_search import CodedSegment, SearchCodec, coded_segment, search_codec
+from .cuda_device import CudaStatus, cuda_status
+from .cuda_errors import (
+    DeviceError,
+    DeviceFailedError,
+    DeviceMemoryError,
+    DeviceUnavailableError,
+)
+from .cuda_search import (
+    MAX_DEVICE_DIM,
+    DeviceCodec,
+    DeviceSegment,
+    device_codec,
+    device_segment,
+)
 from .dispatch import active_target, default_threads, targets, use_target
 from .residual import (
     assign,
@@ -30,8 +44,16 @@ from .scoring import (
 )
 
 __all__ = [
+    "MAX_DEVICE_DIM",
     "CellIndex",
     "CodedSegment",
+    "CudaStatus",
+    "DeviceCodec",
+    "DeviceError",
+    "DeviceFailedError",
+    "DeviceMemoryError",
+    "DeviceSegment",
+    "DeviceUnavailableError",
     "SearchCodec",
     "active_target",
     "assign",
@@ -43,8 +65,11 @@ __all__ = [
     "coded_segment",
     "compress",
     "crc32c",
+    "cuda_status",
     "decompress",
     "default_threads",
+    "device_codec",
+    "device_segment",
     "maxsim",
     "maxsim_residual",
     "pack",
