@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from .documents import Hit
 from .errors import InvalidInputError, InvalidParameterError, InvalidQueryError
 from .hits import make_hits
 from .search.bm25 import word_scores
+from .search.device import Searcher
 from .search.filters import parse_filter
 from .search.fusion import HybridSearch
 from .search.hybrid import Hybrid
-from .search.pipeline import rank
+from .search.pipeline import rank, search_together
 from .search.plan import SearchPlan, make_plan
 from .search.ranking import Ranking
 from .search.segments import Mask, passage_mask
@@ -55,6 +56,19 @@ class Asked:
             number: of the query, in `words`.
         """
         return make_hits(self._rank(vectors, number), self.segments, self.plan.k)
+
+    def on(self, device: Searcher | None) -> Asked:
+        """The same, with shortlists by a device."""
+        plan, deep = (replace(one, device=device) for one in (self.plan, self.deep))
+        return replace(self, plan=plan, deep=deep)
+
+    def together(self, queries: Sequence[NDArray[np.float32]]) -> Asked:
+        """The same, with what a device finds for all these queries at once.
+
+        Args:
+            queries: float32 [nq, dim] each: the arrays that `answer` is called with.
+        """
+        return self.on(search_together(queries, self.segments, self.deep, self.passages))
 
     def _rank(self, vectors: NDArray[np.float32], number: int) -> Ranking:
         if self.plan.hybrid is None:

@@ -13,6 +13,10 @@
     ├── EncoderError
     │   ├── EncoderMismatchError            the index was made with another encoder
     │   └── CheckpointError                 a model folder that cannot be read
+    ├── DeviceError
+    │   ├── DeviceUnavailableError          no GPU can be used; says why
+    │   ├── DeviceMemoryError (MemoryError) the index does not fit the GPU
+    │   └── DeviceFailedError               the GPU or its driver failed
     ├── MissingDependencyError (ImportError) an extra that is not installed
     ├── IndexNotFoundError (FileNotFoundError)
     │   └── IndexReplacedError              another index stands where it was opened
@@ -87,6 +91,22 @@ class EncoderMismatchError(EncoderError):
 
 class CheckpointError(EncoderError):
     """A checkpoint folder is missing, of no known layout, or damaged."""
+
+
+class DeviceError(WeftError):
+    """The root of errors about GPUs; with `device="auto"` none is raised."""
+
+
+class DeviceUnavailableError(DeviceError):
+    """A GPU was asked for and none can be used; the message says why."""
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """The memory of the GPU does not hold what is searched; the index can be opened without."""
+
+
+class DeviceFailedError(DeviceError):
+    """The GPU or its driver failed while it searched; this process may have lost it for good."""
 
 
 class MissingDependencyError(WeftError, ImportError):

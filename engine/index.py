@@ -17,6 +17,7 @@ from .documents import Document, Hit
 from .encoder.base import Encoder
 from .errors import InvalidQueryError
 from .identity import EncoderSlot
+from .search.device import SearchDevice, choose_device
 from .search.explain import Explanation
 from .search.hybrid import HybridLike
 from .stats import IndexStats, index_stats
@@ -44,9 +45,18 @@ class Index(Closing):
     it is made. Usable as a context manager.
     """
 
-    def __init__(self, path: Path, encoder: EncoderSlot, *, mmap: bool, threads: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        encoder: EncoderSlot,
+        *,
+        mmap: bool,
+        threads: int,
+        device: SearchDevice | None = None,
+    ) -> None:
         self.path = path
         self.threads = threads
+        self._device = device
         self._reader = Reader(path, mmap=mmap)
         self._encoder = encoder
         self._changes = Changes(self._reader, encoder, threads)
@@ -60,6 +70,7 @@ class Index(Closing):
         dim: int | None = None,
         bits: int = limits.DEFAULT_BITS,
         flat_below_tokens: int = limits.FLAT_BELOW_TOKENS,
+        device: str | None = None,
         threads: int = 0,
     ) -> Self:
         """Make an empty index in a new or empty folder.
@@ -74,18 +85,21 @@ class Index(Closing):
             flat_below_tokens: size below which the index keeps float16 embeddings and scores
                 them exactly; at or above it `compact` trains a codec and compresses.
             threads: for searching and compressing; 0 is all cores. The encoder's are PyTorch's.
+            device: see `open`.
 
         Raises:
             IndexExistsError: the folder holds an index, or other files.
             InvalidParameterError: a parameter outside its range.
+            DeviceUnavailableError: no GPU can be used, and one is asked for.
             CheckpointError, MissingDependencyError: the encoder cannot be loaded.
         """
         settings = IndexSettings(bits=bits, flat_below_tokens=flat_below_tokens)
         path = check_path(path)
         check_threads(threads)
+        chosen = choose_device(device)
         slot = EncoderSlot.for_new_index(encoder, dim)
         create_index(path, dim=check_dim(slot.dim), encoder=slot.record(), settings=settings)
-        return cls(path, slot, mmap=True, threads=threads)
+        return cls(path, slot, mmap=True, threads=threads, device=chosen)
 
     @classmethod
     def open(
@@ -95,6 +109,7 @@ class Index(Closing):
         encoder: str | Path | Encoder | None = None,
         mmap: bool = True,
         threads: int = 0,
+        device: str | None = None,
     ) -> Self:
         """Open an index; the encoder it was made with is loaded when a text first needs it.
 
@@ -103,9 +118,14 @@ class Index(Closing):
             encoder: where the encoder is now, if it is not where it was; it must be the same.
             mmap: map the files (memory is shared and reclaimable); False reads them.
             threads: for searching and compressing; 0 is all cores. The encoder's are PyTorch's.
+            device: where coded segments are searched: "cpu"; "cuda" or "cuda:N", a GPU that must
+                be there; "auto", a GPU where one can be used, with one logged line where not, and
+                the processor whenever it refuses or fails. None is what WEFT_DEVICE says, or
+                "cpu".
 
         Raises:
             IndexNotFoundError: the folder holds no index.
+            DeviceUnavailableError: no GPU can be used, and one is asked for.
             UnsupportedFormatError: a newer Weft wrote it.
             CorruptIndexError: the manifest is damaged.
             EncoderMismatchError: `encoder` is not the one that the index was made with.
@@ -114,7 +134,7 @@ class Index(Closing):
         check_threads(threads)
         check_flag("mmap", mmap)
         slot = EncoderSlot(encoder)
-        index = cls(path, slot, mmap=mmap, threads=threads)
+        index = cls(path, slot, mmap=mmap, threads=threads, device=choose_device(device))
         with index.snapshot() as view:
             slot.expect(view.manifest.encoder, view.manifest.dim)
         return index
@@ -332,9 +352,14 @@ class Index(Closing):
                 threads=self.threads,
             )
 
+    @property
+    def device(self) -> str:
+        """Where coded segments are searched: "cpu", or a GPU as "cuda:0"."""
+        return "cpu" if self._device is None or self._device.given_up else self._device.name
+
     def snapshot(self) -> IndexView:
         """A view of the newest generation that stays as it is; close it, or use `with`."""
-        return IndexView(self._reader.snapshot(), self._encoder, self.threads)
+        return IndexView(self._reader.snapshot(), self._encoder, self.threads, self._device)
 
     def compact(self) -> CompactionReport:
         """Merge segments, drop deleted passages, and compress once the index is large enough.

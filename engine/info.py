@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,7 +16,8 @@ def info() -> dict[str, Any]:
     """Versions, kernel targets and threads of this installation.
 
     Returns:
-        A JSON-ready dict with `weft`, `python`, `machine`, `kernels` and `packages`.
+        A JSON-ready dict with `weft`, `python`, `machine`, `kernels`, `cuda` (whether a GPU can be
+        used, why or why not, and those there are) and `packages`.
     """
     return {
         "weft": version("weft"),
@@ -25,6 +27,7 @@ def info() -> dict[str, Any]:
             "target": kernels.active_target(),
             "targets": kernels.targets(),
         },
+        "cuda": asdict(kernels.cuda_status()),
         "packages": {name: _version(name) for name in REPORTED_PACKAGES},
     }
 

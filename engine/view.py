@@ -18,6 +18,7 @@ from .documents import Document, Hit
 from .embeddings import check_query_embeddings
 from .errors import InvalidDocumentError, InvalidQueryError
 from .identity import EncoderSlot
+from .search.device import SearchDevice
 from .search.explain import Explanation
 from .search.filters import parse_filter
 from .search.hybrid import HybridLike
@@ -39,10 +40,17 @@ class IndexView(Closing):
     Close it when done, or use it as a context manager: until then its files are kept.
     """
 
-    def __init__(self, snapshot: Snapshot, encoder: EncoderSlot, threads: int) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        encoder: EncoderSlot,
+        threads: int,
+        device: SearchDevice | None = None,
+    ) -> None:
         self._snapshot = snapshot
         self._encoder = encoder
         self._threads = threads
+        self._device = device
 
     @property
     def generation(self) -> int:
@@ -154,6 +162,7 @@ class IndexView(Closing):
         parameters = {"threads": 1, **parameters, "group_by": group_by, "hybrid": hybrid}
         asked = self._asked(k, filter, parameters, queries, texts)
         vectors = self.query_vectors(queries)
+        asked = asked.together(vectors)
         with ThreadPoolExecutor(max_workers=self._workers()) as pool:
             return list(pool.map(asked.answer, vectors, range(len(vectors))))
 
@@ -169,7 +178,7 @@ class IndexView(Closing):
         texts: Sequence[str | None],
     ) -> Asked:
         given = {"threads": self._threads, **parameters}
-        return ask(self.segments, k, filter, given, queries, texts)
+        return ask(self.segments, k, filter, given, queries, texts).on(self._device)
 
     def query_vectors(self, queries: Sequence[Query]) -> list[FloatArray]:
         """Check all queries, then encode the texts among them in one go; float32 [nq, dim]."""

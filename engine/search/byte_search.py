@@ -41,6 +41,10 @@ class ByteSearch:
             CorruptIndexError: a segment's data is damaged.
         """
         numbers = list(self.pool.segments)
+        device = self.pool.plan.device
+        found = None if device is None else device.search(self.pool, nprobe, ndocs, n_rescored)
+        if found is not None:
+            return Ranking(np.array(numbers, dtype=np.int32)[found[0]], *found[1:])
         segments = [self.pool.segments[number] for number in numbers]
         while True:
             with refusals_of("A compressed segment"):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ... import kernels
 from .. import limits
 from ..errors import CorruptIndexError, DimensionMismatchError, InvalidQueryError
-from .byte_search import byte_search
+from .byte_search import MAX_QUERY_EMBEDDINGS, byte_search
+from .device import Searcher, Together
 from .plan import SearchPlan
 from .ranking import Ranking, best, best_documents, concatenate, scored
 from .segments import Mask, SearchableSegment, refusals_of, wanted_passages
@@ -70,6 +71,30 @@ def rank(
     if len(coded) == 1 and not flat:
         return coded[0]
     return _select(_merge([*flat, *coded]), segments, plan)[0]
+
+
+def search_together(
+    queries: Sequence[FloatArray],
+    segments: Sequence[SearchableSegment],
+    plan: SearchPlan,
+    allowed: Sequence[Mask | None] | None = None,
+) -> Searcher | None:
+    """Let a device find the shortlists of several queries at once.
+
+    Args:
+        queries: float32 [nq, dim] each, finite: the arrays that `rank` is called with next.
+        segments, plan, allowed: as `rank` takes them.
+
+    Returns:
+        What the plan's device should be then; None without one.
+    """
+    if plan.device is None or plan.exact or plan.algorithm != "weft" or len(queries) < 2:
+        return plan.device
+    wanted = wanted_passages(segments, allowed)
+    some = [query for query in queries if len(query) <= MAX_QUERY_EMBEDDINGS]
+    pools = zip(*(_make_pools(segments, wanted, query, plan) for query in some), strict=True)
+    many = [same for same in pools if same[0].n_wanted > FEW]
+    return Together.of(plan.device, many, (plan.nprobe, plan.ndocs, plan.n_rescored))
 
 
 def _search_pool(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .. import limits
 from ..errors import InvalidParameterError
 from ..shown import shown
 from ..validation import check_flag, check_integer, finite_number
 from .hybrid import Hybrid, make_hybrid
+
+if TYPE_CHECKING:
+    from .device import Searcher
 
 GroupBy = Literal["document", "passage"]
 Algorithm = Literal["weft", "plaid"]
@@ -45,6 +48,7 @@ class SearchPlan:
         algorithm: "weft" accumulates over inverted lists and works in bytes; "plaid" takes the
             four published stages in float32.
         hybrid: how the ranking is fused with BM25's; None is late interaction alone.
+        device: what finds the shortlist instead of the processor; chosen when an index is opened.
     """
 
     k: int
@@ -57,6 +61,7 @@ class SearchPlan:
     threads: int = 0
     algorithm: Algorithm = "weft"
     hybrid: Hybrid | None = None
+    device: Searcher | None = None
 
     @property
     def n_exact(self) -> int:
@@ -64,7 +69,7 @@ class SearchPlan:
         return min(self.k, MOST_EXACT)
 
 
-KNOWN: Final = (*(field.name for field in fields(SearchPlan)), "effort")
+KNOWN: Final = (*(each.name for each in fields(SearchPlan) if each.name != "device"), "effort")
 """Names of all parameters."""
 
 

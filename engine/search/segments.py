@@ -77,6 +77,10 @@ class SearchableSegment(Protocol):
     """
 
     @property
+    def files(self) -> object:
+        """What all generations that hold the segment share; lives as long as it is open."""
+
+    @property
     def kind(self) -> str:
         """`flat` or `coded`."""
 

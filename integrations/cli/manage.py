@@ -73,11 +73,19 @@ def info(index: IndexPath = DEFAULT_INDEX, as_json: Json = False) -> None:
     rows = {
         "Weft": here["weft"],
         "kernels": f"{kernels['target']} of {', '.join(kernels['targets'])}",
+        "GPU": _gpu(here["cuda"]),
         "Python": here["python"],
         "machine": here["machine"],
     }
     out.print()
     out.print(key_values("Installation", rows))
+
+
+def _gpu(cuda: Mapping[str, Any]) -> str:
+    """Which device can serve, and why or why not."""
+    if not cuda["usable"]:
+        return f"none: {cuda['reason']}"
+    return f"{cuda['reason']}; used where an index is opened with device='auto' or 'cuda'"
 
 
 def show_stats(stats: Mapping[str, Any]) -> None:

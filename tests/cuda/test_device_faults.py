@@ -1,4 +1,4 @@
-"""Devices that refuse or fail at any moment: an error by name or the right answer, never a crash."""
+"""Devices that refuse or fail at any moment: an error by name or the right answer, no crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sound caller would not hand in: refused with a word about it, before it reaches a device."""
+"""What a sound caller would not hand in is refused before a device sees it."""
 
 from __future__ import annotations
 
