@@ -65,7 +65,12 @@ class SearchCodec(Protocol):
 
 
 def search_codec(
-    centroids: F32, bucket_weights: F32, inverse_norm_range: Range
+    centroids: F32,
+    bucket_weights: F32,
+    inverse_norm_range: Range,
+    *,
+    cell_centroids: F32 | None = None,
+    cell_offsets: I64 | None = None,
 ) -> SearchCodec | None:
     """Prepare a codec for search.
 
@@ -73,6 +78,12 @@ def search_codec(
         centroids: float32 [K, dim], finite, K at least 1.
         bucket_weights: float32 [2^bits], bits 1, 2, 4 or 8.
         inverse_norm_range: what bytes 0 and 255 of an inverse norm stand for.
+        cell_centroids: float32 [C, dim], a coarse centroid for each cell of centroids. With more
+            than 2^16 centroids each query vector is compared with the centroids of the cells
+            nearest to it, those of others count in centroid interaction and in the first
+            scores as their cell; None compares with all.
+        cell_offsets: int64 [C + 1], with `cell_centroids`: cell c holds the centroids
+            `cell_offsets[c]` to `cell_offsets[c + 1]`; from 0 to K.
 
     Returns:
         None where the native module is missing: search stage by stage then.
@@ -80,7 +91,9 @@ def search_codec(
     native = backend()
     if not hasattr(native, "SearchCodec"):
         return None
-    codec: SearchCodec = native.SearchCodec(centroids, bucket_weights, inverse_norm_range)
+    codec: SearchCodec = native.SearchCodec(
+        centroids, bucket_weights, inverse_norm_range, cell_centroids, cell_offsets
+    )
     return codec
 
 

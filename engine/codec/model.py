@@ -112,7 +112,13 @@ class Codec:
     @cached_property
     def prepared(self) -> kernels.SearchCodec | None:
         """The codec as the search in bytes wants it; None without the native module."""
-        return kernels.search_codec(self.centroids, self.bucket_weights, self.inverse_norm_range)
+        return kernels.search_codec(
+            self.centroids,
+            self.bucket_weights,
+            self.inverse_norm_range,
+            cell_centroids=None if self.cells is None else self.cells.centroids,
+            cell_offsets=None if self.cells is None else self.cells.offsets,
+        )
 
     @cached_property
     def cell_index(self) -> kernels.CellIndex | None:

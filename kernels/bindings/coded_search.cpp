@@ -16,9 +16,20 @@ namespace {
 
 class PySearchCodec {
  public:
-  PySearchCodec(nb::handle centroids, nb::handle weights, nb::handle range)
+  PySearchCodec(nb::handle centroids, nb::handle weights, nb::handle range,
+                nb::handle cell_centroids, nb::handle cell_offsets)
       : centroids_(take_centroids(centroids)), buckets_(weights, range) {
-    check(SearchCodec::make(matrix<float>(centroids_), buckets_.view(), &codec_));
+    if (cell_centroids.is_none() != cell_offsets.is_none()) {
+      raise_value("cell_offsets: expected together with cell_centroids");
+    }
+    if (cell_centroids.is_none()) {
+      make(nullptr);
+      return;
+    }
+    const Array rows = Array::take<float>("cell_centroids", cell_centroids, 2);
+    const Array offsets = Array::take<std::int64_t>("cell_offsets", cell_offsets, 1);
+    const CentroidCells cells{matrix<float>(rows), list<std::int64_t>(offsets)};
+    make(&cells);
   }
 
   nb::object search(nb::handle query_object, const nb::list& segments, const nb::list& allowed,
@@ -26,6 +37,10 @@ class PySearchCodec {
                     std::int64_t n_exact, std::int64_t threads) const;
 
  private:
+  void make(const CentroidCells* cells) {
+    check(SearchCodec::make(matrix<float>(centroids_), buckets_.view(), cells, &codec_));
+  }
+
   Array centroids_;
   BucketArrays buckets_;
   SearchCodec codec_;
@@ -171,11 +186,14 @@ void bind_coded_search(nb::module_& m) {
            "codes"_a, "residuals"_a, "inverse_norms"_a, "ivf_centroids"_a.none(), "ivf_offsets"_a,
            "ivf_pids"_a, "offsets"_a, "n_centroids"_a, "unchecked"_a.none(), "positions"_a);
   nb::class_<PySearchCodec>(m, "SearchCodec")
-      .def(nb::init<nb::handle, nb::handle, nb::handle>(),
+      .def(nb::init<nb::handle, nb::handle, nb::handle, nb::handle, nb::handle>(),
            nb::sig("def __init__(self, centroids: weft.kernels.arrays.F32, "
                    "bucket_weights: weft.kernels.arrays.F32, "
-                   "inverse_norm_range: weft.kernels.arrays.Range) -> None"),
-           "centroids"_a, "bucket_weights"_a, "inverse_norm_range"_a)
+                   "inverse_norm_range: weft.kernels.arrays.Range, "
+                   "cell_centroids: weft.kernels.arrays.F32 | None = None, "
+                   "cell_offsets: weft.kernels.arrays.I64 | None = None) -> None"),
+           "centroids"_a, "bucket_weights"_a, "inverse_norm_range"_a,
+           "cell_centroids"_a.none() = nb::none(), "cell_offsets"_a.none() = nb::none())
       .def("search", &PySearchCodec::search,
            nb::sig("def search(self, query: weft.kernels.arrays.F32, "
                    "segments: list[CodedSegment], "

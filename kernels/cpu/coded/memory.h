@@ -76,6 +76,12 @@ struct Located {
   std::int64_t end;
 };
 
+// Centroids [begin, end).
+struct CentroidRange {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
 struct Ranked {
   float score;
   std::int64_t place;
@@ -108,7 +114,9 @@ struct Memory {
   Scratch<float> panels;                // the query in float32
 
   // Scores of centroids.
-  Scratch<std::uint8_t> table;   // [K, columns]
+  Scratch<std::uint8_t> table;   // [K + C, columns], of centroids and then of cells
+  Scratch<CentroidRange> ranges;          // the centroids whose rows of the table are filled
+  Scratch<std::uint32_t> cell_rows;       // [C], see Search::to_table_rows; empty: all are filled
   Scratch<std::uint8_t> limits;  // [columns]: bytes above are worth a probe
   Scratch<std::uint8_t> sample;
   Scratch<RowScale> sample_scales;

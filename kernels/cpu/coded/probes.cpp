@@ -33,16 +33,26 @@ bool lower_limits(Search& search, const std::int64_t* counts) {
 }
 
 void collect_again(Search& search) {
-  constexpr std::int64_t kRows = 1024;
   const std::int64_t columns = search.bytes.columns;
   std::int64_t n_hits = 0;
-  for (std::int64_t r = 0; r < search.codec.n_centroids(); r += kRows) {
-    const std::int64_t n_rows = std::min(kRows, search.codec.n_centroids() - r);
-    std::uint64_t* hits = search.memory.hits.grow(n_hits, n_hits + n_rows * columns);
-    n_hits += search.primitives.collect_bytes(search.memory.table.data() + r * columns, r, n_rows,
-                                              columns, search.memory.limits.data(), hits + n_hits);
+  for (std::int64_t i = 0; i < search.memory.ranges.size(); ++i) {
+    const auto [begin, end] = search.memory.ranges[i];
+    std::uint64_t* hits = search.memory.hits.grow(n_hits, n_hits + (end - begin) * columns);
+    n_hits += search.primitives.collect_bytes(search.memory.table.data() + begin * columns, begin,
+                                              end - begin, columns, search.memory.limits.data(),
+                                              hits + n_hits);
   }
   search.memory.hits.grow(n_hits, n_hits);
+}
+
+// How many of the first centroids were scored.
+std::int64_t count_scored(const Search& search, std::int64_t n_centroids) {
+  std::int64_t n = 0;
+  for (std::int64_t i = 0; i < search.memory.ranges.size(); ++i) {
+    const auto [begin, end] = search.memory.ranges[i];
+    n += std::max(std::min(end, n_centroids) - begin, std::int64_t{0});
+  }
+  return n;
 }
 
 // The hits column by column, as probes in no order; advances where each column's next one goes.
@@ -61,16 +71,20 @@ void fill_up(const Search& search, std::int64_t n_centroids, std::int64_t column
              std::span<Probe> missing) {
   const std::uint8_t* byte = search.memory.table.data() + column;
   std::size_t n = 0;
-  for (std::int64_t i = 0; i < n_centroids && n < missing.size(); ++i) {
-    if (byte[i * search.bytes.columns] > 0) continue;
-    missing[n++] = std::uint64_t{255} << 32 | static_cast<std::uint64_t>(i);
+  for (std::int64_t r = 0; r < search.memory.ranges.size(); ++r) {
+    const auto [begin, range_end] = search.memory.ranges[r];
+    const std::int64_t end = std::min(range_end, n_centroids);
+    for (std::int64_t i = begin; i < end && n < missing.size(); ++i) {
+      if (byte[i * search.bytes.columns] > 0) continue;
+      missing[n++] = std::uint64_t{255} << 32 | static_cast<std::uint64_t>(i);
+    }
   }
 }
 
 // Where each column's probes begin: room for its hits and for what fills them up.
 std::int64_t* find_begins(Search& search, std::int64_t n_centroids, const std::int64_t* hits) {
   const std::int64_t columns = search.bytes.columns;
-  const std::int64_t least = std::min(search.limits.nprobe, n_centroids);
+  const std::int64_t least = std::min(search.limits.nprobe, count_scored(search, n_centroids));
   std::int64_t* const begins = search.memory.probe_begins.resize(columns + 1);
   begins[0] = 0;
   for (std::int64_t j = 0; j < columns; ++j) {

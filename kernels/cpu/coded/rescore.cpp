@@ -94,6 +94,7 @@ Status interact_one(Search& search, std::int64_t i, WorkerMemory& worker) {
   const Tokens tokens = tokens_of(search, search.memory.located[i]);
   Key& key = search.memory.keys[i];
   if (Status status = copy_codes(search, tokens, worker); !status.ok()) return status;
+  search.to_table_rows(worker.codes.data(), tokens.size());
   const std::uint32_t sum = search.primitives.interact_bytes(
       search.memory.table.data(), search.bytes.columns, worker.codes.data(), tokens.size());
   key = static_cast<Key>(~sum) << 32 | (key & 0xFFFFFFFF);
@@ -164,6 +165,7 @@ Status rescore_one(Search& search, const ResidualScales& scales, std::int64_t i,
   NextResiduals next(search, i + 1, n_keys);
   const Tokens tokens = tokens_of(search, search.memory.located[i]);
   if (Status status = copy_codes(search, tokens, worker); !status.ok()) return status;
+  search.to_table_rows(worker.codes.data(), tokens.size());
   read_inverse_norms(search, tokens, worker);
   const ResidualLayout& layout = search.codec.layout;
   const std::int64_t columns = search.bytes.columns;

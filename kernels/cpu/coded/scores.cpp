@@ -11,25 +11,25 @@ namespace {
 
 constexpr std::int64_t kSampleRows = 512;
 constexpr std::int64_t kBlockRows = 96;  // whole tiles of 12 and of 32; all of it stays in L1
-constexpr std::int64_t kChunkRows = 12 * kBlockRows;
 
 // Every so many centroids, side by side.
 std::int64_t gather_sample(Search& search) {
   const CodedCodec& codec = search.codec;
   const std::int64_t n_rows = std::min(codec.n_centroids(), kSampleRows);
-  std::uint8_t* rows = search.memory.sample.resize(n_rows * codec.row_bytes());
+  const std::int64_t width = codec.rows.width();
+  std::uint8_t* rows = search.memory.sample.resize(n_rows * width);
   RowScale* scales = search.memory.sample_scales.resize(n_rows);
   for (std::int64_t r = 0; r < n_rows; ++r) {
     const std::int64_t i = r * codec.n_centroids() / n_rows;
-    std::copy_n(codec.row(i), codec.row_bytes(), rows + r * codec.row_bytes());
-    scales[r] = codec.row_scales[static_cast<std::size_t>(i)];
+    std::copy_n(codec.rows.row(i), width, rows + r * width);
+    scales[r] = codec.rows.scales()[i];
   }
   return n_rows;
 }
 
 // The greatest score that a query vector can have with a centroid.
 float highest_score(const Search& search, std::int64_t j) {
-  return search.bytes.norms[j] * search.codec.longest;
+  return search.bytes.norms[j] * search.codec.rows.longest();
 }
 
 // Byte 0 stands for two standard deviations below a query vector's mean over the sample, which is
@@ -73,20 +73,6 @@ void fit_bytes(Search& search, const std::int32_t* tile, std::int64_t n_rows) {
   search.scores.step = step > 0 && std::isfinite(1 / step) ? step : 1.0F;
 }
 
-// Factors that make bytes of sums of products; in memory.
-ColumnScales byte_scales(const Search& search) {
-  const QueryBytes& query = search.bytes;
-  const std::int64_t columns = query.columns;
-  const float inverse = 1 / search.scores.step;
-  float* const scales = search.memory.byte_scales.resize(3 * columns);
-  for (std::int64_t j = 0; j < columns; ++j) {
-    scales[j] = query.scales[j] * inverse;
-    scales[columns + j] = query.sums[j] * inverse;
-    scales[2 * columns + j] = -search.scores.lowest[j] * inverse;
-  }
-  return {scales, scales + columns, scales + 2 * columns};
-}
-
 // A bit below the byte that nprobe centroids are expected to reach.
 void fit_limits(Search& search, const std::uint8_t* bytes, std::int64_t n_rows) {
   const std::int64_t columns = search.bytes.columns;
@@ -112,7 +98,7 @@ void take_sample(Search& search) {
   WorkerMemory& worker = search.memory.workers[0];
   const std::int64_t n_rows = gather_sample(search);
   std::int32_t* tile = worker.tile.resize(n_rows * columns);
-  search.primitives.dot_bytes(search.memory.sample.data(), n_rows, search.codec.row_bytes(),
+  search.primitives.dot_bytes(search.memory.sample.data(), n_rows, search.codec.rows.width(),
                               search.bytes.centroid_panels, columns, tile);
   fit_bytes(search, tile, n_rows);
   std::uint8_t* bytes = worker.rows.resize(n_rows * columns);
@@ -129,11 +115,10 @@ void score_rows(Search& search, const ColumnScales& scales, std::int64_t begin, 
   for (std::int64_t r = begin; r < end; r += kBlockRows) {
     const std::int64_t n_rows = std::min(kBlockRows, end - r);
     std::uint8_t* bytes = search.memory.table.data() + r * columns;
-    search.primitives.dot_bytes(search.codec.row(r), n_rows, search.codec.row_bytes(),
-                                search.bytes.centroid_panels, columns, tile);
-    search.primitives.scores_to_bytes(tile, n_rows, columns,
-                                      &search.codec.row_scales[static_cast<std::size_t>(r)],
-                                      scales, bytes);
+    const CodedRows& rows = search.codec.rows;
+    search.primitives.dot_bytes(rows.row(r), n_rows, rows.width(), search.bytes.centroid_panels,
+                                columns, tile);
+    search.primitives.scores_to_bytes(tile, n_rows, columns, rows.scales() + r, scales, bytes);
     std::uint64_t* hits = worker.hits.grow(worker.n_hits, worker.n_hits + n_rows * columns);
     worker.n_hits += search.primitives.collect_bytes(bytes, r, n_rows, columns,
                                                      search.memory.limits.data(),
@@ -143,16 +128,29 @@ void score_rows(Search& search, const ColumnScales& scales, std::int64_t begin, 
 
 }  // namespace
 
+ColumnScales byte_scales(const Search& search) {
+  const QueryBytes& query = search.bytes;
+  const std::int64_t columns = query.columns;
+  const float inverse = 1 / search.scores.step;
+  float* const scales = search.memory.byte_scales.resize(3 * columns);
+  for (std::int64_t j = 0; j < columns; ++j) {
+    scales[j] = query.scales[j] * inverse;
+    scales[columns + j] = query.sums[j] * inverse;
+    scales[2 * columns + j] = -search.scores.lowest[j] * inverse;
+  }
+  return {scales, scales + columns, scales + 2 * columns};
+}
+
 Status score_centroids(Search& search) {
   take_sample(search);
   const ColumnScales scales = byte_scales(search);
   Memory& memory = search.memory;
-  memory.table.resize(search.codec.n_centroids() * search.bytes.columns);
+  choose_ranges(search);
   for (WorkerMemory& worker : memory.workers) worker.n_hits = 0;
-  const Partition partition(search.codec.n_centroids(), kChunkRows, search.limits.threads);
+  const Partition partition(memory.ranges.size(), 1, search.limits.threads);
   const Status status =
-      parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int worker) {
-        score_rows(search, scales, begin, end,
+      parallel_for(partition, [&](std::int64_t i, std::int64_t, int worker) {
+        score_rows(search, scales, memory.ranges[i].begin, memory.ranges[i].end,
                    memory.workers[static_cast<std::size_t>(worker)]);
         return Status();
       });

@@ -171,6 +171,25 @@ Status check(const Matrix<float>& query, std::span<const SearchedSegment> segmen
   return Status::invalid_value("segments: too many passages for one search");
 }
 
+Status check_cells(const CentroidCells& cells, const Matrix<float>& centroids) {
+  if (cells.centroids.columns != centroids.columns) {
+    return Status::invalid_value("cell_centroids: expected " + std::to_string(centroids.columns) +
+                                 " components, as centroids have");
+  }
+  if (!all_finite(cells.centroids.data, cells.centroids.rows * cells.centroids.columns)) {
+    return Status::invalid_value("cell_centroids: holds NaN or infinity");
+  }
+  const auto n_offsets = static_cast<std::int64_t>(cells.offsets.size());
+  if (n_offsets != cells.centroids.rows + 1 || n_offsets < 2 || cells.offsets.front() != 0 ||
+      cells.offsets.back() != centroids.rows ||
+      !std::is_sorted(cells.offsets.begin(), cells.offsets.end())) {
+    return Status::invalid_value("cell_offsets: expected " +
+                                 std::to_string(cells.centroids.rows + 1) +
+                                 ", ascending from 0 to the number of centroids");
+  }
+  return {};
+}
+
 }  // namespace
 }  // namespace cpu
 
@@ -180,7 +199,7 @@ SearchCodec& SearchCodec::operator=(SearchCodec&&) noexcept = default;
 SearchCodec::~SearchCodec() = default;
 
 Status SearchCodec::make(const Matrix<float>& centroids, const Buckets& buckets,
-                         SearchCodec* codec) {
+                         const CentroidCells* cells, SearchCodec* codec) {
   if (centroids.rows < 1 || centroids.rows >= std::int64_t{1} << 31) {
     return Status::invalid_value("centroids: expected 1 to 2147483647, got " +
                                  std::to_string(centroids.rows));
@@ -188,8 +207,11 @@ Status SearchCodec::make(const Matrix<float>& centroids, const Buckets& buckets,
   if (!cpu::all_finite(centroids.data, centroids.rows * centroids.columns)) {
     return Status::invalid_value("centroids: holds NaN or infinity");
   }
+  if (cells != nullptr) {
+    if (Status status = cpu::check_cells(*cells, centroids); !status.ok()) return status;
+  }
   return cpu::without_exceptions([&] {
-    codec->codec_ = std::make_unique<cpu::CodedCodec>(centroids, buckets);
+    codec->codec_ = std::make_unique<cpu::CodedCodec>(centroids, buckets, cells);
     return Status();
   });
 }

@@ -33,9 +33,18 @@ struct Search {
   std::span<const std::int64_t> places{};  // [segments + 1]: where each segment's passages start
 
   std::int64_t segment_of(std::int64_t place) const;
+  // Makes codes rows of memory.table: a centroid's own or, where it was not scored, its cell's.
+  void to_table_rows(std::uint32_t* codes, std::int64_t n) const;
   // Whether all blocks of these bytes of a segment's file may be read; else they are noted.
   bool may_read(std::int64_t segment, std::int64_t begin, std::int64_t end);
 };
+
+// Factors that make bytes of sums of products; views of memory.
+ColumnScales byte_scales(const Search& search);
+
+// Fills memory.ranges with the centroids to be scored: all, or those of the cells that are nearest
+// to some query vector. Then the cells' rows of the table and memory.cell_rows are filled too.
+void choose_ranges(Search& search);
 
 // Fills memory.table and memory.hits: centroids worth a probe.
 Status score_centroids(Search& search);

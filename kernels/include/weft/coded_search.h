@@ -62,6 +62,12 @@ struct Found {
   std::vector<UncheckedBlocks> unchecked;  // if any, nothing was found: check these and ask again
 };
 
+// A partition of the centroids: cell c holds [offsets[c], offsets[c + 1]).
+struct CentroidCells {
+  Matrix<float> centroids;                // [C, dim], of the cells
+  std::span<const std::int64_t> offsets;  // [C + 1], from 0 to K, ascending
+};
+
 namespace cpu {
 class CodedCodec;
 }
@@ -77,7 +83,10 @@ class SearchCodec {
 
   // centroids  float32 [K, dim], finite, 1 <= K < 2^31, dim 1 to kMaxDim; kept by reference
   // buckets    weights are kept by reference
-  static Status make(const Matrix<float>& centroids, const Buckets& buckets, SearchCodec* codec);
+  // cells      copied; with more than 2^16 centroids each query vector looks only into the cells
+  //            nearest to it; nullptr looks at all centroids
+  static Status make(const Matrix<float>& centroids, const Buckets& buckets,
+                     const CentroidCells* cells, SearchCodec* codec);
 
   // The best limits.n_rescored passages, or fewer where the probed lists hold fewer. Scores of the
   // first n_exact are those of maxsim_residual; of the rest, approximations.

@@ -170,7 +170,7 @@ struct Coded {
 
   weft::Status prepare(weft::SearchCodec* codec) const {
     const weft::Matrix<float> rows{centroids.data(), kCentroids, kDim};
-    return weft::SearchCodec::make(rows, {weights, 2, 0.5, 2.0}, codec);
+    return weft::SearchCodec::make(rows, {weights, 2, 0.5, 2.0}, nullptr, codec);
   }
 
   weft::Status search(const weft::SearchCodec& codec, std::int64_t n_query,

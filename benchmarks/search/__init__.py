@@ -1,0 +1,1 @@
+"""What searching costs on real vectors: callers at once, growing collections, filters."""
