@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import limits
 from .bm25 import Scores, best_documents_by_words
 from .hybrid import Hybrid
 from .pipeline import rank
@@ -87,8 +88,8 @@ class HybridSearch:
             masks.append(mask)
         if n_passages == 0:
             return concatenate([])
-        n_documents = sum(map(len, docnos))
-        deep = replace(self.deep, k=n_documents, exact=n_passages <= MAX_EXACT)
+        wanted = n_passages if self.plan.group_by == "passage" else sum(map(len, docnos))
+        deep = replace(self.deep, k=min(wanted, limits.MAX_K), exact=n_passages <= MAX_EXACT)
         return rank(query, self.segments, deep, masks)
 
     def _word_scores(self, candidates: Ranking) -> Scores:
