@@ -9,6 +9,7 @@
     │   ├── InvalidQueryError               an empty or unusable query
     │   ├── InvalidParameterError           unknown, or outside its range
     │   ├── InvalidFilterError              a metadata filter that is not understood
+    │   ├── InvalidTrainingDataError        a line that cannot be trained on; names it
     │   └── InvalidSubmissionError          a file in the inbox that is no submission
     ├── EncoderError
     │   ├── EncoderMismatchError            the index was made with another encoder
@@ -17,6 +18,7 @@
     │   ├── DeviceUnavailableError          no GPU can be used; says why
     │   ├── DeviceMemoryError (MemoryError) the index does not fit the GPU
     │   └── DeviceFailedError               the GPU or its driver failed
+    ├── TrainingError                       training diverged, or a run cannot go on
     ├── MissingDependencyError (ImportError) an extra that is not installed
     ├── IndexNotFoundError (FileNotFoundError)
     │   └── IndexReplacedError              another index stands where it was opened
@@ -77,6 +79,10 @@ class InvalidFilterError(InvalidInputError):
     """A metadata filter holds an unknown operator or an unusable operand."""
 
 
+class InvalidTrainingDataError(InvalidInputError):
+    """Queries, passages or scores that cannot be trained on; names file and line."""
+
+
 class InvalidSubmissionError(InvalidInputError):
     """A file in the inbox is damaged, or was not written by Weft's client."""
 
@@ -107,6 +113,10 @@ class DeviceMemoryError(DeviceError, MemoryError):
 
 class DeviceFailedError(DeviceError):
     """The GPU or its driver failed while it searched; this process may have lost it for good."""
+
+
+class TrainingError(WeftError):
+    """A training run diverged, or what it left cannot be gone on with."""
 
 
 class MissingDependencyError(WeftError, ImportError):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .encoder.base import Encoder
+from .encoder.pooled import as_pooled, recorded_factor
+from .encoder.pooling import check_pool_factor
 from .errors import (
     DimensionMismatchError,
     EncoderMismatchError,
@@ -32,20 +34,28 @@ class EncoderSlot:
         self._lock = threading.Lock()
 
     @classmethod
-    def for_new_index(cls, given: EncoderLike | None, dim: int | None) -> EncoderSlot:
+    def for_new_index(
+        cls, given: EncoderLike | None, dim: int | None, pool_factor: int = 1
+    ) -> EncoderSlot:
         """The slot of an index about to be made: an encoder, or a dim alone.
 
         Raises:
-            InvalidParameterError: both were given.
+            InvalidParameterError: both were given, or a pool factor that cannot be used.
         """
+        check_pool_factor(pool_factor)
         if given is not None and dim is not None:
             raise InvalidParameterError(
                 "encoder and dim exclude each other: an encoder brings its dim; pass dim alone "
                 "for an index of ready-made embeddings."
             )
+        if dim is not None and pool_factor != 1:
+            raise InvalidParameterError(
+                "pool_factor pools what an encoder gives: an index of ready-made embeddings has "
+                "none; pool them before they are added."
+            )
         slot = cls(given, dim)
         if dim is None:
-            slot._encoder = _load(given)
+            slot._encoder = as_pooled(_load(given), pool_factor)
             slot._dim = slot._encoder.identity.dim
             slot._recorded = _record(slot._encoder)
         return slot
@@ -91,7 +101,7 @@ class EncoderSlot:
         source = self._given
         if source is None and self._recorded is not None:
             source = self._recorded.get("source")
-        encoder = _load(source)
+        encoder = as_pooled(_load(source), recorded_factor(self._recorded))
         self._check(encoder)
         return encoder
 

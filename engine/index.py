@@ -71,6 +71,7 @@ class Index(Closing):
         bits: int = limits.DEFAULT_BITS,
         flat_below_tokens: int = limits.FLAT_BELOW_TOKENS,
         device: str | None = None,
+        pool_factor: int = 1,
         threads: int = 0,
     ) -> Self:
         """Make an empty index in a new or empty folder.
@@ -84,6 +85,8 @@ class Index(Closing):
             bits: residual bits per dimension once the index is coded: 1, 2, 4 or 8.
             flat_below_tokens: size below which the index keeps float16 embeddings and scores
                 them exactly; at or above it `compact` trains a codec and compresses.
+            pool_factor: tokens of a passage that are pooled into one vector, on average: an
+                index of so many times fewer vectors, for some loss of quality; 1 to 16.
             threads: for searching and compressing; 0 is all cores. The encoder's are PyTorch's.
             device: see `open`.
 
@@ -97,7 +100,7 @@ class Index(Closing):
         path = check_path(path)
         check_threads(threads)
         chosen = choose_device(device)
-        slot = EncoderSlot.for_new_index(encoder, dim)
+        slot = EncoderSlot.for_new_index(encoder, dim, pool_factor)
         create_index(path, dim=check_dim(slot.dim), encoder=slot.record(), settings=settings)
         return cls(path, slot, mmap=True, threads=threads, device=chosen)
 

@@ -45,7 +45,7 @@ class _TransformersBackbone:
     """Any model that `transformers.AutoModel` builds from its own code."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        self._model = _load_model(checkpoint).to(device=device, dtype=dtype).eval()
+        self._model = load_transformer(checkpoint).to(device=device, dtype=dtype).eval()
         self.hidden_size = int(self._model.config.hidden_size)
         self._languages = checkpoint.languages
 
@@ -60,7 +60,12 @@ class _TransformersBackbone:
         return hidden
 
 
-def _load_model(checkpoint: Checkpoint) -> Any:
+def load_transformer(checkpoint: Checkpoint) -> Any:
+    """A checkpoint's backbone as `transformers` builds it, on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: weights are missing or damaged, or it needs code of its own.
+    """
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
@@ -70,7 +75,7 @@ def _load_model(checkpoint: Checkpoint) -> Any:
         # Read once by hand first: it refuses whatever is more than tensors, and names the file.
         read_tensors(folder)
     failures = (OSError, ValueError, RuntimeError, LookupError, TypeError, ImportError)
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             config = AutoConfig.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
@@ -101,7 +106,7 @@ def _load_model(checkpoint: Checkpoint) -> Any:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep `transformers` from drawing bars and listing the projection as unexpected."""
     # Its functions carry no annotations.
     logging: Any = importlib.import_module("transformers.utils.logging")

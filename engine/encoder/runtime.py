@@ -14,6 +14,7 @@ from .backbone import Backbone, load_backbone
 from .base import FloatArray
 from .batching import plan_batches
 from .checkpoint import Checkpoint
+from .packing import pack
 from .projection import Projection, load_projection
 from .tokenization import TokenSequence
 
@@ -141,20 +142,10 @@ class Runtime:
     def _forward(self, sequences: list[TokenSequence], language: str | None) -> FloatArray:
         import torch
 
-        length = max(len(one.ids) for one in sequences)
-        ids = np.full((len(sequences), length), self._padding, dtype=np.int64)
-        attention = np.zeros((len(sequences), length), dtype=bool)
-        rows = np.empty(sum(len(one.kept) for one in sequences), dtype=np.int64)
-        filled = 0
-        for number, one in enumerate(sequences):
-            ids[number, : len(one.ids)] = one.ids
-            attention[number, : one.attended] = True
-            rows[filled : filled + len(one.kept)] = one.kept
-            rows[filled : filled + len(one.kept)] += number * length
-            filled += len(one.kept)
-        hidden = self.backbone(self._put(ids), self._put(attention), language)
+        packed = pack(sequences, self._padding)
+        hidden = self.backbone(self._put(packed.ids), self._put(packed.attention), language)
         # Only what is kept is projected; the rest of the batch is padding and skipped tokens.
-        kept = hidden.flatten(0, 1).index_select(0, self._put(rows))
+        kept = hidden.flatten(0, 1).index_select(0, self._put(packed.rows))
         for projection in self._projection:
             kept = projection(kept)
         unit = torch.nn.functional.normalize(kept.float(), dim=-1)

@@ -61,6 +61,21 @@ class Tokenization:
         """Tokens of a text that fit one query beside special tokens and marker."""
         return self._budget(self._rules.query_maxlen, self._query_marker)
 
+    @property
+    def markers(self) -> tuple[str | None, str | None]:
+        """The tokens that serve as query and document marker, by their own names."""
+        query, document = self._query_marker, self._document_marker
+        name = self.vocabulary.name
+        return (
+            None if query is None else name(query),
+            None if document is None else name(document),
+        )
+
+    @property
+    def skipped(self) -> frozenset[int]:
+        """Numbers of the document tokens whose vectors are dropped."""
+        return self._skipped
+
     def passages(self, texts: Sequence[str]) -> list[TokenSequence]:
         """One sequence per text, cut at `document_maxlen` (a warning says so once)."""
         return [self._passage(encoding) for encoding in self.vocabulary.encode(texts)]

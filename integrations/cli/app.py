@@ -20,6 +20,7 @@ from . import (
     searching,
     serving,
     status,
+    training,
     tuning,
 )
 from .output import fail, note
@@ -87,6 +88,7 @@ COMMANDS = (
     serving,
     checking,
     tuning,
+    training,
     evaluating,
     demo,
 )

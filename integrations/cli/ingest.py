@@ -100,6 +100,10 @@ def index_files(
         int | None,
         typer.Option(help="Residual bits per dimension: 1, 2, 4 or 8.", show_default="4"),
     ] = None,
+    pool_factor: Annotated[
+        int | None,
+        typer.Option(help="Tokens pooled into one vector, 1 to 16.", show_default="1"),
+    ] = None,
     format: Format = None,
     root: Root = None,
     id_field: IdField = None,
@@ -124,7 +128,7 @@ def index_files(
     options = file_options(id_field, text_field, title_field, number_field)
     source = FileSource(paths, root, format, strict, options)
     documents = source.documents()
-    with _open_or_create(index, encoder, bits, threads) as opened:
+    with _open_or_create(index, encoder, bits, pool_factor, threads) as opened:
         announce(opened.encoder, quiet=as_json)
         summary = _ingest(opened, documents, source)
         if compact:
@@ -193,7 +197,9 @@ def file_options(
     return FileOptions(id_field, tuple(text_fields or ()), title_field, tuple(number_fields or ()))
 
 
-def _open_or_create(path: Path, encoder: str | None, bits: int | None, threads: int) -> Index:
+def _open_or_create(
+    path: Path, encoder: str | None, bits: int | None, pool_factor: int | None, threads: int
+) -> Index:
     from ...engine import limits
     from ...engine.errors import IndexNotFoundError, InvalidParameterError
     from ...engine.index import Index
@@ -203,14 +209,19 @@ def _open_or_create(path: Path, encoder: str | None, bits: int | None, threads: 
             opened = Index.open(path, encoder=encoder, threads=threads)
         except IndexNotFoundError:
             return Index.create(
-                path, encoder=encoder, bits=bits or limits.DEFAULT_BITS, threads=threads
+                path,
+                encoder=encoder,
+                bits=limits.DEFAULT_BITS if bits is None else bits,
+                pool_factor=1 if pool_factor is None else pool_factor,
+                threads=threads,
             )
-    if bits is not None:
-        opened.close()
-        raise InvalidParameterError(
-            f"{path} is an index already; --bits is chosen when one is made. Leave it out, or "
-            "make another index."
-        )
+    for name, value in (("--bits", bits), ("--pool-factor", pool_factor)):
+        if value is not None:
+            opened.close()
+            raise InvalidParameterError(
+                f"{path} is an index already; {name} is chosen when one is made. Leave it out, or "
+                "make another index."
+            )
     return opened
 
 

@@ -14,6 +14,7 @@ FIRST_LINES = {
     "langchain_rag.py": "chain: The ferry to the island leaves at nine",
     "llama_index_rag.py": "pipeline: 5 nodes, 0 the second time",
     "streaming_ingestion.py": "Two workers",
+    "train_on_your_domain.py": "model: ferry, ",
 }
 
 

@@ -1,0 +1,289 @@
+"""Trains on SciFact's training claims and measures on its test claims and three other collections.
+
+    python benchmarks/training/scifact.py COLLECTIONS WORK STAGE...
+
+COLLECTIONS holds scifact, scifact_train, cranfield, vaswani and cisi; WORK keeps what each stage
+leaves, so that a stage that was killed is run again. The stages, in order:
+
+    mine      an index with the start finds hard negatives for the training claims
+    starts    MiniLM with and without ColBERT's markers and expansion
+    teacher   a cross-encoder is trained on four fifths of the claims
+    score     cross-encoder and start, blended, score the examples
+    seeds     distillation and binary labels, three seeds each, on the same examples; measured on
+              the fifth of the training claims that was held out
+    student   the model that is measured, trained on all training claims
+    table     nDCG@10 of start, student, teacher and BM25
+
+Settings were chosen on the fifth of the training claims that is held out. Test claims are seen by
+`table` alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import torch
+from common import (
+    claims,
+    embed,
+    exact,
+    held_out,
+    index_of,
+    load_collection,
+    ndcg,
+    reranked,
+    show,
+    subset,
+)
+
+from weft.engine.encoder import load_encoder
+from weft.engine.evaluation.baselines import Bm25
+from weft.engine.evaluation.collections import Collection
+from weft.engine.index import Index
+from weft.engine.training.cross_encoder import CrossEncoder
+from weft.engine.training.data import TrainingData
+from weft.engine.training.distillation import MODEL, Distillation
+from weft.engine.training.mining import MiningSettings, mine
+from weft.engine.training.nway import Example, NWayFile, write_examples
+from weft.engine.training.rounds import EXAMPLES, PASSAGES, keep_mined
+from weft.engine.training.scoring import score_examples
+from weft.engine.training.settings import TrainingSettings
+from weft.engine.training.starting import prepare
+from weft.engine.training.teachers import Blend, MaxSimTeacher, PooledTeacher
+from weft.engine.training.teaching import TeacherTraining
+from weft.engine.training.texts import TextMapping, Texts
+from weft.engine.training.trainable import TrainableEncoder
+
+OTHERS = ("cranfield", "vaswani", "cisi")
+BONUS = 2.0
+TEACHER = TrainingSettings(
+    steps=100, batch=8, ways=4, learning_rate=5e-5, warmup=10, dtype="bf16", save_every=10
+)
+STUDENT = TrainingSettings(
+    steps=100,
+    batch=16,
+    ways=4,
+    learning_rate=4e-5,
+    warmup=10,
+    dtype="bf16",
+    save_every=10,
+    in_batch=0.5,
+    dropout=False,
+    document_tokens=112,
+)
+STARTS = {
+    "neither": {"markers": False, "expand_queries": False},
+    "markers": {"expand_queries": False},
+    "markers and [MASK]": {"query_maxlen": 32},
+}
+CHOSEN = "neither"
+SHORT = 40
+SCORED_WAYS = 4
+RERANKED = 50
+
+
+class Work:
+    """The folders of a run."""
+
+    def __init__(self, collections: Path, folder: Path) -> None:
+        self.collections, self.folder = collections, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.cache = folder / "cache"
+        self.claims, self.judged = claims(collections / "scifact_train")
+
+    def collection(self, name: str = "scifact") -> Collection:
+        """One of the collections."""
+        return load_collection(self.collections / name)
+
+    @property
+    def start(self) -> Path:
+        """The start: made once, of the bundled MiniLM and a sample of the corpus."""
+        place = self.folder / "start"
+        if not place.is_dir():
+            self.prepare(place, CHOSEN)
+        return place
+
+    def prepare(self, place: Path, variant: str) -> Path:
+        """A start of the bundled MiniLM and a sample of the corpus."""
+        if not place.is_dir():
+            documents = list(self.collection().documents.values())
+            lengths = {"query_maxlen": 64, "document_maxlen": 220} | STARTS[variant]
+            prepare(None, place, dim=128, sample=documents[::40], **lengths)
+        return place
+
+    def data(self, name: str, *, scored: bool = True) -> TrainingData:
+        """Examples of a file, with the claims and the mined passages."""
+        examples = NWayFile(self.folder / name, scored=scored)
+        return TrainingData(examples, TextMapping(self.claims), Texts(self.folder / PASSAGES))
+
+
+def report(step: object) -> None:
+    """A line every few steps."""
+    if step.step % 10 == 0 or step.step == step.steps:
+        print(f"  step {step.step} loss {step.loss:.4f} {step.seconds:.1f} s", flush=True)
+
+
+def stage_mine(work: Work) -> None:
+    """Hard negatives for all training claims, those held out in a file of their own."""
+    encoder = load_encoder(None)
+    folder = index_of(work.folder / "index", work.collection(), encoder, work.cache)
+    settings = MiningSettings(depth=50, negatives=7, positives=2)
+    with Index.open(folder, encoder=encoder) as index:
+        found = mine(index, work.claims, work.judged, settings=settings, progress=show)
+        keep_mined(work.folder, found)
+    examples = list(NWayFile(work.folder / EXAMPLES, scored=False))
+    write_examples(work.folder / "kept.jsonl", [e for e in examples if not held_out(e.query_id)])
+
+
+def stage_teacher(work: Work) -> None:
+    """The cross-encoder."""
+    data = work.data("kept.jsonl", scored=False)
+    TeacherTraining(
+        None, data, TEACHER, work.folder / "teacher", max_tokens=256, progress=report
+    ).run()
+
+
+def teacher(work: Work) -> Blend:
+    """MiniLM by its token vectors and by its pooled ones, and the cross-encoder if it is there."""
+    members = [(MaxSimTeacher(load_encoder(None, dtype="bf16")), 1.0), (PooledTeacher(None), 1.0)]
+    place = work.folder / "teacher" / "teacher"
+    if place.is_dir():
+        members.append((CrossEncoder.load(place, max_tokens=256, dtype="bf16"), 1.0))
+    return Blend(members)
+
+
+def stage_score(work: Work) -> None:
+    """Scores for all examples, and for those that were not held out."""
+    few = (
+        Example(one.query_id, one.passage_ids[:SCORED_WAYS], (), one.where)
+        for one in NWayFile(work.folder / EXAMPLES, scored=False)
+    )
+    write_examples(work.folder / "few.jsonl", few)
+    data = work.data("few.jsonl", scored=False)
+    scored = score_examples(data, teacher(work), positive_bonus=BONUS, progress=show)
+    write_examples(work.folder / "all.jsonl", scored)
+    kept = [example for example in scored if not held_out(example.query_id)]
+    write_examples(work.folder / "train.jsonl", kept)
+
+
+def train(work: Work, examples: str, settings: TrainingSettings, name: str) -> Path:
+    """Train from the start, and return the model's folder."""
+    folder = work.folder / "runs" / name
+    if not (folder / MODEL).is_dir():
+        encoder = TrainableEncoder.load(work.start)
+        Distillation(encoder, work.data(examples), settings, folder, progress=report).run()
+    return folder / MODEL
+
+
+def dev_pool(work: Work) -> Collection:
+    """The held-out claims over what mining found for them: small enough to encode often."""
+    texts = Texts(work.folder / PASSAGES)
+    mined = list(NWayFile(work.folder / EXAMPLES, scored=False))
+    held = {id for example in mined if held_out(example.query_id) for id in example.passage_ids}
+    judged = subset(work.judged, True)
+    qrels = {
+        query: {id: 1 for id in held if id.partition("#")[0] in grades}
+        for query, grades in judged.items()
+    }
+    qrels = {query: grades for query, grades in qrels.items() if grades}
+    queries = {query: work.claims[query] for query in qrels}
+    return Collection("dev", {id: texts[id] for id in sorted(held)}, queries, qrels)
+
+
+def dev(work: Work, pool: Collection, model: Path) -> float:
+    """nDCG@10 on the held-out claims."""
+    encoder = load_encoder(model, dtype="bf16")
+    passages = embed(pool, encoder, work.cache)
+    return ndcg(pool.qrels, exact(pool, passages, encoder, dict(pool.queries)))
+
+
+def stage_starts(work: Work) -> None:
+    """Which rules suit a start that has seen none of them, on the held-out claims."""
+    pool = dev_pool(work)
+    print(f"dev: {len(pool.queries)} claims, {len(pool.documents)} passages")
+    for number, variant in enumerate(STARTS):
+        place = work.prepare(work.folder / f"start-{number}", variant)
+        print(f"{variant}: {dev(work, pool, place):.4f}", flush=True)
+
+
+def stage_seeds(work: Work) -> None:
+    """Distillation against binary labels, on the held-out claims."""
+    pool = dev_pool(work)
+    print(f"dev: {len(pool.queries)} claims, {len(pool.documents)} passages")
+    print(f"start {dev(work, pool, work.start):.4f}", flush=True)
+    found: dict[str, list[float]] = {"distil": [], "binary": []}
+    for seed in range(3):
+        for loss, values in found.items():
+            chosen = STUDENT.to_json() | {"steps": SHORT, "warmup": 6, "seed": seed, "loss": loss}
+            model = train(work, "train.jsonl", TrainingSettings(**chosen), f"{loss}-{seed}")
+            values.append(dev(work, pool, model))
+            print(f"{loss} seed {seed}: {values[-1]:.4f}", flush=True)
+    means = {loss: statistics.mean(values) for loss, values in found.items()}
+    print(json.dumps({"dev nDCG@10": found, "means": means}, indent=2))
+
+
+def stage_student(work: Work) -> None:
+    """The model of the table."""
+    train(work, "all.jsonl", STUDENT, "student")
+
+
+def stage_table(work: Work) -> None:
+    """nDCG@10 of all systems, on the test claims and where nothing was trained."""
+    systems = {
+        "zero-shot MiniLM, 384 dimensions": load_encoder(None),
+        "start, 128 dimensions": load_encoder(work.start),
+        "student, 128 dimensions": load_encoder(work.folder / "runs" / "student" / MODEL),
+    }
+    table: dict[str, dict[str, float]] = {}
+    for name in ("scifact", *OTHERS):
+        collection = work.collection(name)
+        queries = dict(collection.queries)
+        run = Bm25(collection.documents).run(queries, 100).rankings
+        table.setdefault("BM25", {})[name] = ndcg(collection.qrels, run)
+        for system, encoder in systems.items():
+            passages = embed(collection, encoder, work.cache)
+            found = exact(collection, passages, encoder, queries)
+            table.setdefault(system, {})[name] = ndcg(collection.qrels, found)
+            print(name, system, round(table[system][name], 4), flush=True)
+            if name == "scifact" and system.startswith("zero-shot"):
+                best = reranked(found, queries, collection.documents, teacher(work), RERANKED)
+                table.setdefault(f"teacher over {RERANKED}", {})[name] = ndcg(
+                    collection.qrels, best
+                )
+    print("| system | " + " | ".join(("scifact", *OTHERS)) + " |")
+    for system, row in table.items():
+        cells = [f"{row[name]:.4f}" if name in row else "–" for name in ("scifact", *OTHERS)]
+        print(f"| {system} | " + " | ".join(cells) + " |")
+
+
+STAGES = {
+    "mine": stage_mine,
+    "starts": stage_starts,
+    "teacher": stage_teacher,
+    "score": stage_score,
+    "seeds": stage_seeds,
+    "student": stage_student,
+    "table": stage_table,
+}
+
+
+def main() -> None:
+    """Run the stages that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("collections", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("stages", nargs="+", choices=STAGES)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    work = Work(given.collections, given.work)
+    for stage in given.stages:
+        print(f"== {stage}", flush=True)
+        STAGES[stage](work)
+
+
+if __name__ == "__main__":
+    main()

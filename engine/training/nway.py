@@ -1,0 +1,201 @@
+"""N-way examples: JSON lines of a query, its passages and a teacher's scores of them.
+
+A line is `[query id, [passage id, score], [passage id, score], …]`, the positive first, as the
+public ColBERTv2 data has it. `[query id, passage id, passage id, …]` is the same without scores,
+for training with binary labels.
+
+Source: Santhanam et al. 2022 (ColBERTv2), section 3.2.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidTrainingDataError
+from ..shown import shown
+
+SMALLEST_SPREAD: Final = 1e-6
+"""Scores of one line that lie closer together than this say nothing: the teacher collapsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One line.
+
+    Args:
+        query_id: of the query.
+        passage_ids: the positive first.
+        scores: the teacher's, one per passage; empty where the line has none.
+        where: file and line, for messages.
+    """
+
+    query_id: str
+    passage_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    where: str
+
+
+class NWayFile:
+    """A file of n-way examples, checked line by line when opened and read again when needed.
+
+    Only the lines' places are kept in memory: 8 bytes each.
+
+    Args:
+        path: JSON lines, not compressed.
+        scored: demand a score with every passage, and scores that differ.
+        ways: passages that each line must hold at least; 2 by default.
+
+    Raises:
+        InvalidTrainingDataError: a line that is no example; names file and line.
+    """
+
+    def __init__(self, path: str | Path, *, scored: bool = True, ways: int = 2) -> None:
+        self.path = Path(path)
+        self._scored, self._ways = scored, max(2, ways)
+        if self.path.suffix == ".gz":
+            raise InvalidTrainingDataError(
+                f"{self.path} is compressed, and examples are read in random order: unpack it "
+                f"with gzip -d {self.path.name}"
+            )
+        self._offsets = self._index()
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __getitem__(self, number: int) -> Example:
+        """The example of that number, from 0, in the order of the file."""
+        offset, line = (int(value) for value in self._offsets[number])
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return self._parse(file.readline(), line)
+
+    def __iter__(self) -> Iterator[Example]:
+        with _opened(self.path) as file:
+            for number, raw in enumerate(file, 1):
+                if raw.strip():
+                    yield self._parse(raw, number)
+
+    def _index(self) -> NDArray[np.int64]:
+        """Offset and line number of each example; reads and checks them all once."""
+        places: list[tuple[int, int]] = []
+        offset = 0
+        with _opened(self.path) as file:
+            for number, raw in enumerate(file, 1):
+                if raw.strip():
+                    self._parse(raw, number)
+                    places.append((offset, number))
+                offset += len(raw)
+        if not places:
+            raise InvalidTrainingDataError(f"{self.path} holds no example")
+        return np.array(places, dtype=np.int64).reshape(-1, 2)
+
+    def _parse(self, raw: bytes, line: int) -> Example:
+        where = f"{self.path}, line {line}"
+        example = parse_example(raw, where)
+        if len(example.passage_ids) < self._ways:
+            raise InvalidTrainingDataError(
+                f"{where} has {len(example.passage_ids)} passages; at least {self._ways} are needed"
+            )
+        if self._scored:
+            require_scores(example)
+        return example
+
+
+def parse_example(raw: bytes | str, where: str) -> Example:
+    """Read one line.
+
+    Raises:
+        InvalidTrainingDataError: it is no example; names `where`.
+    """
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InvalidTrainingDataError(f"{where} is not JSON: {error}") from error
+    if not isinstance(found, list) or len(found) < 2:
+        raise InvalidTrainingDataError(
+            f"{where} must look like [query id, [passage id, score], …], not {shown(found)}"
+        )
+    pairs = [_pair(entry, where) for entry in found[1:]]
+    ids = tuple(id for id, _ in pairs)
+    if len(set(ids)) < len(ids):
+        twice = next(id for n, id in enumerate(ids) if id in ids[:n])
+        raise InvalidTrainingDataError(f"{where} names passage {shown(twice)} twice")
+    given = [score for _, score in pairs if score is not None]
+    if given and len(given) < len(ids):
+        raise InvalidTrainingDataError(f"{where} has scores with some of its passages only")
+    return Example(_id(found[0], where), ids, tuple(given), where)
+
+
+def require_scores(example: Example) -> None:
+    """Refuse an example that a teacher's distribution cannot be made of.
+
+    Raises:
+        InvalidTrainingDataError: it has no scores, or they are all the same.
+    """
+    if not example.scores:
+        raise InvalidTrainingDataError(
+            f"{example.where} has no scores, which distillation needs: score the file with a "
+            "teacher first (weft train score), or train with binary labels"
+        )
+    if max(example.scores) - min(example.scores) < SMALLEST_SPREAD:
+        raise InvalidTrainingDataError(
+            f"{example.where}: the teacher gives all {len(example.scores)} passages the score "
+            f"{example.scores[0]:g}; labels that have collapsed teach nothing. Leave the line "
+            "out, or score it with another teacher"
+        )
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> int:
+    """Write examples as JSON lines, whole or not at all, and return how many there were."""
+    aside = path.with_name(path.name + ".part")
+    count = 0
+    with aside.open("w", encoding="utf-8") as file:
+        for example in examples:
+            file.write(json.dumps(_as_json(example), ensure_ascii=False) + "\n")
+            count += 1
+    aside.replace(path)
+    return count
+
+
+def _as_json(example: Example) -> list[Any]:
+    if not example.scores:
+        return [example.query_id, *example.passage_ids]
+    return [example.query_id, *map(list, zip(example.passage_ids, example.scores, strict=True))]
+
+
+def _pair(entry: object, where: str) -> tuple[str, float | None]:
+    if not isinstance(entry, list):
+        return _id(entry, where), None
+    if len(entry) != 2:
+        raise InvalidTrainingDataError(f"{where}: {shown(entry)} is no [passage id, score]")
+    score = entry[1]
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise InvalidTrainingDataError(
+            f"{where}: the score of passage {shown(entry[0])} is {shown(score)}, not a finite "
+            "number"
+        )
+    return _id(entry[0], where), float(score)
+
+
+def _id(value: object, where: str) -> str:
+    """Ids are strings, or the whole numbers of the public data."""
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise InvalidTrainingDataError(f"{where}: {shown(value)} is no id (a string or whole number)")
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InvalidTrainingDataError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,158 @@
+"""Rounds of training: index with the current model, make examples, score them, distil, again.
+
+Each round's negatives (and, in relevance-guided supervision, positives) come from the model that
+the round before gave. Every stage leaves its result under a name of its own when it is complete,
+so that a killed run goes on with the stage it was in.
+
+Source: Santhanam et al. 2022 (ColBERTv2), section 3.2; Khattab et al. 2021 (ColBERT-QA),
+section 3.2.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..encoder import load_encoder
+from ..errors import InvalidTrainingDataError
+from ..index import Index
+from .data import TrainingData
+from .distillation import MODEL, Distillation, Progress
+from .mining import Mined
+from .nway import NWayFile, write_examples
+from .scoring import score_examples
+from .settings import TrainingSettings
+from .teachers import Teacher
+from .texts import TextMapping, Texts, write_texts
+from .trainable import TrainableEncoder
+
+EXAMPLES, SCORED, PASSAGES, INDEX = "mined.jsonl", "examples.jsonl", "passages.jsonl", "index"
+
+Examples = Callable[[Index], Iterable[Mined]]
+"""Makes examples with an index of the current model."""
+
+Stage = Callable[[str], None]
+"""Called with a sentence when a stage begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round left.
+
+    Args:
+        number: from 1.
+        model: folder of the trained model.
+        n_examples: that it was trained on.
+    """
+
+    number: int
+    model: Path
+    n_examples: int
+
+
+def train_rounds(
+    documents: Mapping[str, str],
+    queries: Mapping[str, str],
+    examples: Examples,
+    start: Path,
+    folder: Path,
+    settings: TrainingSettings,
+    *,
+    rounds: int = 1,
+    teacher: Teacher | None = None,
+    positive_bonus: float = 0.0,
+    progress: Progress | None = None,
+    stage: Stage | None = None,
+) -> list[Round]:
+    """Train for some rounds.
+
+    Args:
+        documents: document id to text.
+        queries: text of each query that examples may name.
+        examples: makes them from an index, by `mine` or `answer_examples`.
+        start: folder of the late-interaction checkpoint to begin with.
+        folder: of all that the rounds leave, `round-<number>` each.
+        settings: of each round's training; `loss="binary"` where there is no teacher.
+        rounds: how many.
+        teacher: scores the examples that come without scores.
+        positive_bonus: added to the positive's score.
+        progress: called after each step.
+        stage: called when a stage begins.
+
+    Raises:
+        InvalidTrainingDataError: a round found no example.
+    """
+    tell = stage or (lambda _: None)
+    done: list[Round] = []
+    for number in range(1, rounds + 1):
+        place = folder / f"round-{number}"
+        place.mkdir(parents=True, exist_ok=True)
+        label = f"round {number} of {rounds}"
+        if not (place / SCORED).is_file():
+            tell(f"{label}: indexing with {start.name}")
+            with index_documents(place / INDEX, documents, start) as index:
+                tell(f"{label}: making examples")
+                _make_examples(place, examples(index))
+            tell(f"{label}: scoring examples")
+            _score(place, queries, teacher, positive_bonus)
+        scored = settings.loss == "distil"
+        data = TrainingData(
+            NWayFile(place / SCORED, scored=scored), TextMapping(queries), Texts(place / PASSAGES)
+        )
+        tell(f"{label}: training on {len(data.examples):,} examples")
+        if not (place / MODEL).is_dir():
+            encoder = TrainableEncoder.load(start)
+            Distillation(encoder, data, settings, place, progress=progress).run()
+        start = place / MODEL
+        done.append(Round(number, start, len(data.examples)))
+    return done
+
+
+def index_documents(folder: Path, documents: Mapping[str, str], model: Path | str) -> Index:
+    """An index of documents, made once; one that was not finished is made anew."""
+    if not folder.is_dir():
+        aside = folder.with_name(folder.name + ".part")
+        shutil.rmtree(aside, ignore_errors=True)
+        with Index.create(aside, encoder=load_encoder(model)) as index:
+            index.add(list(documents.values()), ids=list(documents))
+            index.compact()
+        aside.rename(folder)
+    return Index.open(folder, encoder=load_encoder(model))
+
+
+def keep_mined(place: Path, mined: Iterable[Mined]) -> int:
+    """Write examples and the texts of their passages into a folder; returns their number.
+
+    Raises:
+        InvalidTrainingDataError: there is no example.
+    """
+    found = list(mined)
+    if not found:
+        raise InvalidTrainingDataError(
+            "no example could be made: no query has both a relevant passage in the index and "
+            "others beside it. Do the judgements name documents of this collection?"
+        )
+    texts: dict[str, str] = {}
+    for one in found:
+        texts |= one.passages
+    write_texts(place / PASSAGES, texts)
+    return write_examples(place / EXAMPLES, (one.example for one in found))
+
+
+def _make_examples(place: Path, mined: Iterable[Mined]) -> None:
+    if not (place / EXAMPLES).is_file():
+        keep_mined(place, mined)
+
+
+def _score(place: Path, queries: Mapping[str, str], teacher: Teacher | None, bonus: float) -> None:
+    """Put the examples in their place for training, with a teacher's scores if there is one."""
+    if teacher is None:
+        shutil.copyfile(place / EXAMPLES, place / f"{SCORED}.part")
+        (place / f"{SCORED}.part").rename(place / SCORED)
+        return
+    data = TrainingData(
+        NWayFile(place / EXAMPLES, scored=False), TextMapping(queries), Texts(place / PASSAGES)
+    )
+    write_examples(place / SCORED, score_examples(data, teacher, positive_bonus=bonus))

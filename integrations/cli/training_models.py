@@ -1,0 +1,216 @@
+"""`weft train distil`, `teacher` and `score`: what trains models and lets them score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import note, out
+from .training_options import (
+    Batch,
+    Bonus,
+    ChunkTokens,
+    Dim,
+    Dtype,
+    Output,
+    Passages,
+    Queries,
+    Rate,
+    Seed,
+    Start,
+    Steps,
+    TeacherNames,
+    Track,
+    Warmup,
+    Ways,
+    count_bar,
+    load_teacher,
+    settings_of,
+    step_bar,
+)
+
+if TYPE_CHECKING:
+    from ...engine.training.data import TrainingData
+    from ...engine.training.tracking import Tracker
+
+Examples = Annotated[
+    Path,
+    typer.Argument(
+        help="JSON lines [query id, [passage id, score], …], the positive first.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("distil")(distil)
+    app.command("teacher")(teacher)
+    app.command("score")(score)
+
+
+def distil(
+    examples: Examples,
+    queries: Queries,
+    passages: Passages,
+    output: Output,
+    start: Start = None,
+    dim: Dim = 128,
+    loss: Annotated[
+        str, typer.Option(help="distil follows the scores; binary takes the first as right.")
+    ] = "distil",
+    steps: Steps = 1000,
+    batch: Batch = 32,
+    ways: Ways = 8,
+    learning_rate: Rate = 2e-5,
+    warmup: Warmup = None,
+    temperature: Annotated[float, typer.Option(help="Divides MaxSim scores.")] = 1.0,
+    in_batch: Annotated[float, typer.Option(help="Weight of the in-batch negatives.")] = 1.0,
+    query_maxlen: Annotated[
+        int | None, typer.Option(help="Query tokens of a plain start.", show_default="32")
+    ] = None,
+    document_maxlen: Annotated[
+        int | None, typer.Option(help="Passage tokens of a plain start.", show_default="180")
+    ] = None,
+    document_tokens: Annotated[
+        int, typer.Option(help="Cut passages to so many tokens while training; 0 does not.")
+    ] = 0,
+    dtype: Dtype = "fp32",
+    chunk_tokens: ChunkTokens = 32_768,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    track: Track = False,
+) -> None:
+    """Train a model from scored examples; run again after a crash, it goes on where it was.
+
+    Several GPUs: accelerate launch -m weft.integrations.cli train distil …
+    """
+    from ...engine.training.distillation import HF_COLBERT, Distillation
+    from ...engine.training.processes import find_processes
+    from ...engine.training.starting import prepare
+    from ...engine.training.trainable import TrainableEncoder
+
+    settings = settings_of(
+        steps=steps, warmup=warmup, batch=batch, ways=ways, learning_rate=learning_rate,
+        loss=loss, temperature=temperature, in_batch=in_batch, dtype=dtype,
+        chunk_tokens=chunk_tokens, save_every=save_every, seed=seed,
+        document_tokens=document_tokens,
+    )  # fmt: skip
+    data = _data(examples, queries, passages, scored=loss == "distil")
+    processes = find_processes(device)
+    begin = output / "start"
+    if not begin.is_dir():
+        lengths = {"query_maxlen": query_maxlen, "document_maxlen": document_maxlen}
+        if processes.rank == 0:
+            begin = prepare(start, begin, dim=dim, sample=_sample(data), **lengths)
+        processes.wait()
+        begin = begin if begin.is_dir() else prepare(start, output / "start")
+    with step_bar() as progress:
+        run = Distillation(
+            TrainableEncoder.load(begin),
+            data,
+            settings,
+            output,
+            processes=processes,
+            tracker=_tracker(output) if track and processes.rank == 0 else None,
+            progress=progress if processes.rank == 0 else None,
+        )
+        if run.step:
+            note(f"Going on after step {run.step:,}.")
+        model = run.run()
+    if processes.rank == 0:
+        out.print(f"{model}", highlight=False)
+        if (output / HF_COLBERT).is_dir():
+            note(f"The same for colbert-ai: {output / HF_COLBERT}")
+
+
+def teacher(
+    examples: Examples,
+    queries: Queries,
+    passages: Passages,
+    output: Output,
+    start: Start = None,
+    kind: Annotated[str, typer.Option(help="listwise or pairwise.")] = "listwise",
+    max_tokens: Annotated[int, typer.Option(help="Longest pair.")] = 256,
+    steps: Steps = 500,
+    batch: Batch = 16,
+    ways: Ways = 8,
+    learning_rate: Rate = 3e-5,
+    warmup: Warmup = None,
+    dtype: Dtype = "fp32",
+    seed: Seed = 0,
+    track: Track = False,
+) -> None:
+    """Train a cross-encoder from examples whose first passage is the right one."""
+    from ...engine.training.teaching import TeacherTraining
+
+    settings = settings_of(
+        steps=steps, warmup=warmup, batch=batch, ways=ways, learning_rate=learning_rate,
+        dtype=dtype, seed=seed,
+    )  # fmt: skip
+    data = _data(examples, queries, passages, scored=False)
+    with step_bar() as progress:
+        run = TeacherTraining(
+            start,
+            data,
+            settings,
+            output,
+            kind=kind,
+            max_tokens=max_tokens,
+            tracker=_tracker(output) if track else None,
+            progress=progress,
+        )
+        if run.step:
+            note(f"Going on after step {run.step:,}.")
+        place = run.run()
+    out.print(f"{place}", highlight=False)
+
+
+def score(
+    examples: Examples,
+    queries: Queries,
+    passages: Passages,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the scored examples.")],
+    teachers: TeacherNames = None,
+    positive_bonus: Bonus = 0.0,
+) -> None:
+    """Let a teacher score examples, for `distil`."""
+    from ...engine.errors import InvalidParameterError
+    from ...engine.training.nway import write_examples
+    from ...engine.training.scoring import score_examples
+
+    found = load_teacher(teachers)
+    if found is None:
+        raise InvalidParameterError("no teacher: name one with --teacher, or train one first.")
+    data = _data(examples, queries, passages, scored=False)
+    with count_bar("Scoring") as progress:
+        scored = score_examples(data, found, positive_bonus=positive_bonus, progress=progress)
+    count = write_examples(output, scored)
+    left_out = len(data.examples) - count
+    out.print(f"{output}: {count:,} examples", highlight=False)
+    if left_out:
+        note(f"{left_out:,} were left out, since the teacher scored their passages alike.")
+
+
+def _data(examples: Path, queries: Path, passages: Path, *, scored: bool) -> TrainingData:
+    from ...engine.training.data import TrainingData
+    from ...engine.training.nway import NWayFile
+    from ...engine.training.texts import Texts
+
+    return TrainingData(NWayFile(examples, scored=scored), Texts(queries), Texts(passages))
+
+
+def _sample(data: TrainingData) -> list[str]:
+    """Texts that the projection of a plain start is fitted to."""
+    most = min(256, len(data.examples))
+    ids = [data.examples[number].passage_ids[-1] for number in range(most)]
+    return [data.passages.record(id).text for id in ids]
+
+
+def _tracker(output: Path) -> Tracker:
+    from ...engine.training.tracking import TensorBoard
+
+    return TensorBoard(output / "metrics")

@@ -1,0 +1,143 @@
+"""Options that the training commands share, and how they show what goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from .output import err
+
+if TYPE_CHECKING:
+    from ...engine.training.distillation import StepReport
+    from ...engine.training.settings import TrainingSettings
+    from ...engine.training.teachers import Teacher
+
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Folder for what is made.", show_default=False),
+]
+Queries = Annotated[
+    Path, typer.Option(help="Query texts: .tsv or .jsonl, perhaps .gz.", show_default=False)
+]
+Passages = Annotated[
+    Path, typer.Option(help="Passage texts: .tsv or .jsonl, perhaps .gz.", show_default=False)
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        "-s",
+        help="Checkpoint to begin with: a folder or a hub name, plain or late-interaction.",
+        show_default="the local MiniLM",
+    ),
+]
+Dim = Annotated[int, typer.Option(help="Dimensions of the projection that a plain start gets.")]
+Steps = Annotated[int, typer.Option(help="Optimiser steps.")]
+Batch = Annotated[int, typer.Option(help="Queries of a step.")]
+Ways = Annotated[int, typer.Option(help="Passages per query.")]
+Rate = Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")]
+Warmup = Annotated[
+    int | None, typer.Option(help="Steps of warm-up.", show_default="a tenth of the steps")
+]
+Dtype = Annotated[str, typer.Option(help="fp32 or bf16.")]
+ChunkTokens = Annotated[
+    int, typer.Option(help="Tokens in memory at a time; beyond it gradients are cached.")
+]
+Seed = Annotated[int, typer.Option(help="Of everything drawn.")]
+Track = Annotated[
+    bool, typer.Option("--track", help="Log to TensorBoard, in the folder 'metrics'.")
+]
+TeacherNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--teacher",
+        "-t",
+        help="A cross-encoder's folder or hub name; 'maxsim[:NAME]' for a late-interaction "
+        "encoder, 'pooled[:NAME]' for a sentence encoder. Several are blended.",
+        show_default=False,
+    ),
+]
+Bonus = Annotated[
+    float, typer.Option("--positive-bonus", help="Added to the positive's teacher score.")
+]
+
+
+def settings_of(*, steps: int, warmup: int | None, **options: Any) -> TrainingSettings:
+    """The settings, with a tenth of the steps as warm-up where none is given."""
+    from ...engine.training.settings import TrainingSettings
+
+    chosen = steps // 10 if warmup is None else warmup
+    return TrainingSettings(steps=steps, warmup=chosen, **options)
+
+
+def load_teacher(names: list[str] | None) -> Teacher | None:
+    """The teacher that was named, or a blend of several."""
+    if not names:
+        return None
+    from ...engine.training.teachers import Blend
+
+    found = [_teacher(name) for name in names]
+    return found[0] if len(found) == 1 else Blend([(one, 1.0) for one in found])
+
+
+def _teacher(name: str) -> Teacher:
+    from ...engine.encoder import load_encoder
+    from ...engine.training.cross_encoder import CrossEncoder
+    from ...engine.training.teachers import MaxSimTeacher, PooledTeacher
+
+    kind, _, rest = name.partition(":")
+    if kind == "maxsim":
+        return MaxSimTeacher(load_encoder(rest or None))
+    if kind == "pooled":
+        return PooledTeacher(rest or None)
+    return CrossEncoder.load(name)
+
+
+@contextmanager
+def step_bar() -> Iterator[Callable[[StepReport], None]]:
+    """A bar over steps on stderr, with the loss; gives the function to call after each."""
+    bar = Progress(
+        TextColumn("Training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+    task = bar.add_task("", total=None)
+
+    def report(step: StepReport) -> None:
+        text = f"loss {step.loss:.4f}, {step.seconds:.1f} s a step"
+        bar.update(task, completed=step.step, total=step.steps, description=text)
+
+    with bar:
+        yield report
+
+
+@contextmanager
+def count_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar over things that are counted; gives the function to call with done and total."""
+    bar = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+        transient=True,
+    )
+    task = bar.add_task("", total=None)
+    with bar:
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,112 @@
+"""`weft train`: from an index and judgements to a model, and errors that say what to do."""
+
+import json
+
+import pytest
+from checkpoints import plain
+from toy_training import PASSAGES, QUERIES
+from typer.testing import CliRunner
+
+from weft.engine.encoder import load_encoder
+from weft.engine.index import Index
+from weft.integrations.cli.app import app
+
+SMALL = ("--steps", 4, "--batch", 2, "--ways", 3, "--dim", 8)
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Run `weft train` in an empty folder, with real (tiny) encoders."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WEFT_INDEX", raising=False)
+    plain(tmp_path / "bert", "bert")
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(app, ["train", *(str(a) for a in arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A collection in BEIR's layout, and an index of it."""
+    place = tmp_path / "collection"
+    place.mkdir()
+    texts = {"corpus": PASSAGES, "queries": QUERIES}
+    for name, records in texts.items():
+        lines = [json.dumps({"_id": id, "text": text}) for id, text in records.items()]
+        (place / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    rows = [f"{query}\tp{query[1]}\t1" for query in QUERIES]
+    (place / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n")
+    return place
+
+
+def fails(done, *parts):
+    assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
+    for part in parts:
+        assert part in " ".join(done.stderr.split()), done.stderr
+
+
+def test_the_path_from_an_index_to_a_model(train, folder, tmp_path):
+    with Index.create(tmp_path / "weft-index", encoder=tmp_path / "bert") as index:
+        index.add(list(PASSAGES.values()), ids=list(PASSAGES))
+    texts = ("--queries", folder / "queries.jsonl", "--passages", "mined/passages.jsonl")
+    judged = ("--queries", folder / "queries.jsonl", "--qrels", folder / "qrels.tsv")
+    done = train("mine", *judged, "-o", "mined", "--negatives", 4)
+    assert done.exit_code == 0, done.output
+    assert "mined/mined.jsonl: 5 examples" in done.stdout
+    learn = ("--steps", 3, "--batch", 2, "--ways", 3)
+    done = train("teacher", "mined/mined.jsonl", *texts, "-s", "bert", "-o", "t", *learn)
+    assert done.exit_code == 0, done.output
+    done = train("score", "mined/mined.jsonl", *texts, "-o", "scored.jsonl",
+                 "-t", "t/teacher", "-t", "pooled:bert", "-t", "maxsim:bert")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "scored.jsonl: 5 examples" in done.stdout
+    distil = ("distil", "scored.jsonl", *texts, "-s", "bert", *SMALL, "--track",
+              "--query-maxlen", 16, "--document-maxlen", 40)  # fmt: skip
+    done = train(*distil, "-o", "out")
+    assert done.exit_code == 0, done.output
+    model = load_encoder(tmp_path / "out" / "model")
+    assert model.dim == 8 and len(model.encode_queries(["wing"])[0]) == 16
+    assert load_encoder(tmp_path / "out" / "model-hf-colbert").dim == 8
+    assert list((tmp_path / "out" / "metrics").iterdir())
+    again = train(*distil, "-o", "out")
+    assert again.exit_code == 0 and "Going on after step 4" in again.stderr
+    fails(train(*distil, "-o", "out", "--learning-rate", 1), "another learning_rate")
+
+
+def test_one_command_from_a_folder_to_a_measured_model(train, folder):
+    done = train("adapt", folder, "-o", "out", "-s", "bert", *SMALL, "-t", "pooled:bert",
+                 "--positive-bonus", 1, "--seed", 1)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    rows = {line.split()[0]: line.split()[-1] for line in done.stdout.splitlines()[-3:]}
+    assert set(rows) == {"BM25", "out/start", "round-1/model"}
+    assert all(0 <= float(value) <= 1 for value in rows.values())
+
+
+def test_questions_with_answers(train, tmp_path):
+    with Index.create(tmp_path / "weft-index", encoder=tmp_path / "bert") as index:
+        index.add(list(PASSAGES.values()), ids=list(PASSAGES))
+    lines = [{"_id": n, "text": f"what of the {word}?", "answers": [word]}
+             for n, word in enumerate(("loom", "fox", "heat"))]  # fmt: skip
+    (tmp_path / "qa.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = train("qa", "qa.jsonl", "-o", "out", "-s", "bert", *SMALL, "--rounds", 2)
+    assert done.exit_code == 0, done.output
+    assert "out/round-2/model" in done.stdout
+    assert "Without a teacher" in done.stderr
+
+
+def test_errors_name_the_culprit(train, folder, tmp_path):
+    (tmp_path / "n.jsonl").write_text('["q0", ["p0", 1], ["p1", 2]]\n["q1", ["p0", NaN]]\n')
+    texts = ("--queries", folder / "queries.jsonl", "--passages", folder / "corpus.jsonl")
+    fails(train("distil", "n.jsonl", *texts, "-o", "out"), "n.jsonl, line 2", "finite")
+    (tmp_path / "n.jsonl").write_text('["q0", ["p0", 1], ["p9", 2]]\n')
+    fails(train("distil", "n.jsonl", *texts, "-o", "out"), "line 1", "'p9'")
+    fails(train("score", "n.jsonl", *texts, "-o", "s.jsonl"), "--teacher")
+    fails(train("queries", "-o", "out"), "--generator")
+    fails(train("mine", "--queries", folder / "queries.jsonl", "--qrels", folder / "qrels.tsv",
+                "-o", "out"), "weft-index")  # fmt: skip
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_help_names_every_command(train):
+    done = train("--help")
+    for name in ("distil", "teacher", "score", "mine", "queries", "qa", "adapt"):
+        assert name in done.stdout
