@@ -15,12 +15,21 @@ from starlette.types import ASGIApp
 from ... import __version__
 from ...engine.errors import WeftError
 from ...engine.identity import EncoderLike
-from . import health
+from . import health, rerank_api
 from .context import Service
 from .gate import Gate
 from .maintenance import Maintenance
 from .metrics import metrics
 from .native import collections_api, documents_api, search_api
+from .openai import (
+    attachments_api,
+    batches_api,
+    embeddings_api,
+    files_api,
+    stores_api,
+)
+from .openai import search_api as store_search_api
+from .openai.ingesting import resume
 from .problems import answer_error, invalid_body
 from .routing import Problem
 from .settings import ServiceSettings
@@ -30,6 +39,20 @@ logger = logging.getLogger("weft.service")
 DESCRIPTION = """Late-interaction retrieval over HTTP. Weft's own API works on collections; OpenAI's
 vector stores and files, and reranking as Cohere and Jina know it, work with their clients. See
 `docs/service.md`."""
+
+PARTS = (
+    health,
+    collections_api,
+    documents_api,
+    search_api,
+    stores_api,
+    attachments_api,
+    batches_api,
+    store_search_api,
+    files_api,
+    embeddings_api,
+    rerank_api,
+)
 
 
 def make_app(settings: ServiceSettings, *, encoder: EncoderLike | None = None) -> FastAPI:
@@ -51,7 +74,7 @@ def make_app(settings: ServiceSettings, *, encoder: EncoderLike | None = None) -
         redirect_slashes=False,
     )
     app.state.service = Service(settings, encoder)
-    for part in (health, collections_api, documents_api, search_api):
+    for part in PARTS:
         app.include_router(part.routes)
     for kind in (WeftError, HTTPException, OSError):
         app.add_exception_handler(kind, answer_error)
@@ -76,6 +99,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     maintenance = Maintenance(service)
     if service.settings.warm:
         await service.lanes.help(_warm_up, service)
+    await service.lanes.help(resume, service)
     maintenance.start()
     service.ready = True
     try:

@@ -15,6 +15,7 @@ from ...engine import limits
 from ...engine.encoder.base import Encoder
 from ...engine.errors import (
     CorruptIndexError,
+    EncoderMismatchError,
     IndexExistsError,
     IndexNotFoundError,
     StorageError,
@@ -101,6 +102,7 @@ class Collections:
         self._root = settings.root
         self._lock = threading.Lock()
         self._open: dict[str, Collection] = {}
+        self._opening: dict[str, threading.Lock] = {}
         self.single: str | None = None
         if is_index(self._root):
             self.single = name_for(self._root.resolve().name)
@@ -142,15 +144,17 @@ class Collections:
             Refusal: there is none of that name.
         """
         path = self.path(name)
+        if (self.single is not None and name != self.single) or not is_index(path):
+            raise missing(name)
         with self._lock:
+            opening = self._opening.setdefault(name, threading.Lock())
+        with opening:  # others are opened meanwhile: an encoder may take seconds to load
             collection = self.acquire_open(name)
-            if collection is not None:
-                return collection
-            if (self.single is not None and name != self.single) or not is_index(path):
-                raise missing(name)
-            collection = self._opened(name, path)
-            collection.acquire()
-            self._open[name] = collection
+            if collection is None:
+                collection = self._opened(name, path)
+                collection.acquire()
+                with self._lock:
+                    self._open[name] = collection
             return collection
 
     def _opened(self, name: str, path: Path) -> Collection:
@@ -165,9 +169,12 @@ class Collections:
             raise
         if encoder is None:
             return Collection(name, index, dim, None)
+        try:
+            shared = Index.open(path, encoder=encoder, threads=threads)
+        except EncoderMismatchError:  # the same weights, but other settings: it loads its own
+            return Collection(name, index, dim, None)
         index.close()
-        again = Index.open(path, encoder=encoder, threads=threads)
-        return Collection(name, again, dim, encoder)
+        return Collection(name, shared, dim, encoder)
 
     @contextmanager
     def using(self, name: str) -> Iterator[Collection]:
@@ -236,6 +243,7 @@ class Collections:
             if not is_index(path):
                 raise missing(name)
             collection = self._open.pop(name, None)
+            self._opening.pop(name, None)
         if collection is not None:
             collection.retire()
             collection.wait_until_idle(PATIENCE_SECONDS)

@@ -105,8 +105,6 @@ class Gate:
         if refusal.status >= 500 and not isinstance(error, Refusal):
             logger.error("A request failed", extra={"fields": visit.fields()}, exc_info=error)
         answer = render(refusal, scope["path"], visit.request_id)
-        if refusal.status in (401, 408, 413):  # what is still to come of the body is not read
-            answer.headers["connection"] = "close"
         await answer(scope, receive, visit.send)
 
 

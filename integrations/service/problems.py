@@ -22,6 +22,9 @@ logger = logging.getLogger("weft.service")
 
 OPENAI_ROUTES: Final = ("/v1/vector_stores", "/v1/files", "/v1/embeddings", "/v1/models")
 
+UNREAD: Final = frozenset({401, 403, 408, 413, 415})
+"""Statuses that may come before a body was read; its rest is not waited for."""
+
 RETRY: Final = {"retry-after": "1"}
 
 _STATUS: Final[tuple[tuple[type[Exception], int, str], ...]] = (
@@ -140,9 +143,10 @@ def render(refusal: Refusal, path: str, request_id: str) -> Response:
         if refusal.param is not None:
             content["param"] = _printable(refusal.param)
         media_type = "application/problem+json"
-    return Response(
-        orjson.dumps(content), refusal.status, headers=refusal.headers, media_type=media_type
-    )
+    headers = dict(refusal.headers or {})
+    if refusal.status in UNREAD:
+        headers["connection"] = "close"
+    return Response(orjson.dumps(content), refusal.status, headers=headers, media_type=media_type)
 
 
 def _printable(text: str | None) -> str | None:

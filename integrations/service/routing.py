@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+import json
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import orjson
@@ -120,7 +121,11 @@ def router(tag: str, *, openai: bool = False, prefix: str = "") -> APIRouter:
 
 def answer(content: Any, status: int = 200) -> Response:
     """An answer in JSON."""
-    return Response(orjson.dumps(content), status, media_type="application/json")
+    try:
+        data = orjson.dumps(content)
+    except TypeError:  # whole numbers of more than 64 bits, in what a client gets back
+        data = json.dumps(content).encode()
+    return Response(data, status, media_type="application/json")
 
 
 def lines(items: Iterable[Any]) -> StreamingResponse:
@@ -136,9 +141,3 @@ def _joined(items: Iterable[Any]) -> Iterable[bytes]:
             yield b"".join(together)
             together = []
     yield b"".join(together)
-
-
-async def alines(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    """JSON lines of what comes."""
-    async for item in items:
-        yield orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE)

@@ -70,6 +70,7 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -12,6 +13,7 @@ from ....engine.changes import AddResult
 from ....engine.documents import Document
 from ....engine.errors import InvalidParameterError
 from ....engine.index import Index
+from ....engine.search.filters import parse_filter
 from ....engine.validation import make_documents
 from ..collections import Collection
 from ..context import Service, check_count, service_of
@@ -35,6 +37,9 @@ from .models import (
 )
 
 routes = router("documents", prefix="/v1/collections/{collection}")
+
+STREAMED_TOGETHER: Final = 100
+"""Documents of a stream that are looked up at once."""
 
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {LINES: {"schema": {"type": "string"}}}, "description": "JSON lines."}
@@ -175,16 +180,19 @@ def _delete(
 async def export_documents(collection: str, body: Export, request: Request) -> Response:
     """Stream all documents of one generation, or those that match a filter, as JSON lines."""
     service = service_of(request)
-    async with service.using(request, collection) as found:
-        # Read before the answer begins, so that a wrong filter is a refusal and not a torn answer.
-        ids = await service.lanes.help(lambda: list(found.index.ids(filter=body.filter)))
-    return lines(_documents(service, collection, ids))
+    if body.filter is not None:
+        parse_filter(body.filter)  # a wrong one is a refusal, not an answer that breaks off
+    async with service.using(request, collection):
+        return lines(_documents(service, collection, body.filter))
 
 
-def _documents(service: Service, name: str, ids: list[str]) -> Iterator[dict[str, Any]]:
+def _documents(
+    service: Service, name: str, filter: Mapping[str, Any] | None
+) -> Iterator[dict[str, Any]]:
     with service.collections.using(name) as collection, collection.index.snapshot() as view:
-        for first in range(0, len(ids), 100):
-            for document in view.get(ids[first : first + 100]):
+        ids = view.ids(filter=filter)
+        while some := list(islice(ids, STREAMED_TOGETHER)):
+            for document in view.get(some):
                 if document is not None:
                     yield shown_document(document)
 

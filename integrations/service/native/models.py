@@ -155,6 +155,22 @@ class Documents(BaseModel):
 Field_ = Literal["text", "metadata", "passage"]
 
 
+class HybridOptions(Body):
+    """How late interaction and BM25 are brought together; see docs/parameters.md."""
+
+    fusion: Literal["rrf", "weighted"] | None = None
+    weight: float | None = Field(None, ge=0, le=1)
+    rank_constant: int | None = Field(None, ge=1, le=10_000)
+    depth: int | None = Field(None, ge=1, le=limits.MAX_K)
+
+
+Hybrid = Annotated[
+    Literal["rrf", "weighted"] | float | HybridOptions,
+    Field(description="Fuse with BM25: by ranks, by weight (of late interaction, 0 to 1)."),
+]
+Text = Annotated[str, Field(max_length=limits.MAX_QUERY_CHARACTERS)]
+
+
 class Parameters(Body):
     """How to search; what is left out is chosen by `effort`."""
 
@@ -168,6 +184,7 @@ class Parameters(Body):
     ndocs: int | None = Field(None, ge=1, le=limits.MAX_NDOCS)
     n_rescored: int | None = Field(None, ge=1, le=limits.MAX_NDOCS)
     centroid_score_threshold: float | None = None
+    hybrid: Hybrid | None = None
     fields: list[Field_] | None = Field(
         None, description="Of hits, beside id and score; left out: all."
     )
@@ -180,21 +197,23 @@ class Parameters(Body):
         )
 
 
-_QUERIES = ("query", "queries", "embeddings")
+_QUERIES = ("query", "queries", "embeddings", "query_text")
 
 
 class Search(Parameters):
     """A query: either a text or its embeddings."""
 
-    query: str | None = Field(None, max_length=limits.MAX_QUERY_CHARACTERS)
+    query: Text | None = None
     embeddings: Embeddings | None = None
+    query_text: Text | None = Field(None, description="For BM25, where it is not `query`.")
 
 
 class OneQuery(Body):
     """A query of several: either a text or its embeddings."""
 
-    query: str | None = Field(None, max_length=limits.MAX_QUERY_CHARACTERS)
+    query: Text | None = None
     embeddings: Embeddings | None = None
+    query_text: Text | None = None
 
 
 class BatchSearch(Parameters):
@@ -239,7 +258,7 @@ class FoundBatch(BaseModel):
 class Explain(Body):
     """A query and the document whose score is to be explained."""
 
-    query: str | None = Field(None, max_length=limits.MAX_QUERY_CHARACTERS)
+    query: Text | None = None
     embeddings: Embeddings | None = None
     id: Id
 

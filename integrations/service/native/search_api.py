@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -31,7 +32,8 @@ async def search(collection: str, body: Search, request: Request) -> Response:
     _check_k(service, body.k, 1)
     async with service.using(request, collection) as found:
         vectors = await service.vectors(found, [_query(body.query, body.embeddings)])
-        generation, results = await run(service, found, vectors, body)
+        words = [body.query if body.query_text is None else body.query_text]
+        generation, results = await run(service, found, vectors, body, words)
     fields = ALL_FIELDS if body.fields is None else tuple(body.fields)
     if body.stream:
         return lines(shown_hit(hit, fields) for hit in results[0])
@@ -48,10 +50,14 @@ async def search_batch(collection: str, body: BatchSearch, request: Request) -> 
         _query(query.query, query.embeddings) if isinstance(query, OneQuery) else (query, None)
         for query in body.queries
     ]
+    words = [
+        query.query_text if isinstance(query, OneQuery) and query.query_text is not None else text
+        for query, (text, _) in zip(body.queries, queries, strict=True)
+    ]
     fields = ALL_FIELDS if body.fields is None else tuple(body.fields)
     async with service.using(request, collection) as found:
         vectors = await service.vectors(found, queries)
-        generation, results = await run(service, found, vectors, body)
+        generation, results = await run(service, found, vectors, body, words)
     if body.stream:
         return lines(
             {"query": n, "hits": [shown_hit(hit, fields) for hit in hits]}
@@ -62,28 +68,50 @@ async def search_batch(collection: str, body: BatchSearch, request: Request) -> 
 
 
 async def run(
-    service: Service, collection: Collection, vectors: list[FloatArray], body: Parameters
+    service: Service,
+    collection: Collection,
+    vectors: list[FloatArray],
+    body: Parameters,
+    words: Sequence[str | None],
 ) -> tuple[int, list[list[Hit]]]:
     """Search in a thread; the generation, and hits for each query."""
     plan = {"filter": body.filter, **body.plan()}
 
     def work(threads: int) -> tuple[int, list[list[Hit]]]:
-        return search_on(collection.index, vectors, body.k, {**plan, "threads": threads})
+        return search_on(collection.index, vectors, body.k, {**plan, "threads": threads}, words)
 
     return await service.lanes.search(work)
 
 
 def search_on(
-    index: Index, vectors: list[FloatArray], k: int, plan: dict[str, Any]
+    index: Index,
+    vectors: list[FloatArray],
+    k: int,
+    plan: dict[str, Any],
+    words: Sequence[str | None],
 ) -> tuple[int, list[list[Hit]]]:
-    """Search one generation: its number, and hits for each query."""
+    """Search one generation.
+
+    Args:
+        index: of the collection.
+        vectors: of each query.
+        k: hits of each.
+        plan: filter and parameters.
+        words: of each query, for BM25 where that is asked for.
+
+    Returns:
+        Its number, and hits for each query.
+    """
+    hybrid = plan.get("hybrid") is not None
     started = time.perf_counter()
     with index.snapshot() as view:
         if len(vectors) == 1:
-            found = [view.search(vectors[0], k, **plan)]
+            text = words[0] if hybrid else None
+            found = [view.search(vectors[0], k, query_text=text, **plan)]
         else:
+            texts = words if hybrid else None
             # One thread each: the batch spreads them by itself.
-            found = view.search_batch(vectors, k, **{**plan, "threads": 1})
+            found = view.search_batch(vectors, k, query_texts=texts, **{**plan, "threads": 1})
         metrics().search_seconds.observe(time.perf_counter() - started)
         return view.generation, found
 

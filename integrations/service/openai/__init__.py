@@ -1,0 +1,1 @@
+"""OpenAI's vector stores, files and embeddings, as its official clients speak to them."""
