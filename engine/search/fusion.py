@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,12 @@ from .bm25 import Scores, best_documents_by_words
 from .hybrid import Hybrid
 from .pipeline import rank
 from .plan import SearchPlan
-from .ranking import Ranking, best, concatenate
+from .ranking import Ranking, best, concatenate, scored
 from .segments import Mask, SearchableSegment
 
 MAX_EXACT: Final = 4096
-"""Passages of the documents that only BM25 found, up to which all are scored in float32."""
+"""Passages of the documents that only BM25 found, up to which all are scored in float32 to
+choose the best of each."""
 
 FloatArray = NDArray[np.float32]
 
@@ -58,39 +59,68 @@ class HybridSearch:
         if self.hybrid.weight > 0 or self.hybrid.fusion == "rrf":
             near = rank(query, self.segments, self.deep, passages)
         docnos = best_documents_by_words(self.by_words, documents, self.deep.k)
-        candidates = concatenate([near, self._rest(query, docnos, near)])
+        candidates = concatenate([near, self._only_by_words(docnos, near)])
         listed = np.concatenate(
             [scores[rows] for scores, rows in zip(self.by_words, docnos, strict=True)]
         )
         fused = self._fused(candidates, len(near), self._word_scores(candidates), listed)
         order = np.lexsort((candidates.pid, candidates.segment))
         ranking = Ranking(candidates.segment, candidates.pid, fused.astype(np.float32))
-        return best(ranking.take(order), self.plan.k)
+        chosen = best(ranking.take(order), self.plan.k)
+        if self.plan.group_by == "passage":
+            return chosen
+        return self._with_passages(query, chosen, np.isin(_keys(chosen), _keys(near)))
 
-    def _rest(
-        self, query: FloatArray, docnos: Sequence[NDArray[np.int64]], near: Ranking
-    ) -> Ranking:
-        """What only BM25 found, scored by late interaction, which also chooses the passage."""
-        masks: list[Mask | None] = []
-        n_passages = 0
+    def _only_by_words(self, docnos: Sequence[NDArray[np.int64]], near: Ranking) -> Ranking:
+        """What only BM25 found: passages, or the first one for each document."""
+        parts = []
         for number, (segment, rows) in enumerate(zip(self.segments, docnos, strict=True)):
-            mask = np.zeros(segment.n_passages, dtype=np.bool_)
             found = near.pid[near.segment == number]
-            if self.plan.group_by == "document":
-                rows = np.setdiff1d(rows, segment.passage_document[found])
-            firsts = np.searchsorted(segment.passage_document, rows, side="left")
-            ends = np.searchsorted(segment.passage_document, rows, side="right")
-            for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
-                mask[first:end] = True
             if self.plan.group_by == "passage":
-                mask[found] = False
-            n_passages += int(np.count_nonzero(mask))
+                pids = np.setdiff1d(_passages_of(segment, rows), found)
+            else:
+                rest = np.setdiff1d(rows, segment.passage_document[found])
+                pids = np.searchsorted(segment.passage_document, rest, side="left")
+            zeros = np.zeros(len(pids), dtype=np.float32)
+            parts.append(scored(number, pids.astype(np.uint32), zeros))
+        return concatenate(parts)
+
+    def _with_passages(
+        self, query: FloatArray, ranking: Ranking, have: NDArray[np.bool_]
+    ) -> Ranking:
+        """Documents with their best passage, which late interaction chooses.
+
+        Args:
+            query: float32 [nq, dim].
+            ranking: documents.
+            have: bool, whether a document is there with its best passage already.
+        """
+        if have.all():
+            return ranking
+        masks: list[Mask | None] = []
+        for number, segment in enumerate(self.segments):
+            pids = ranking.pid[~have & (ranking.segment == number)]
+            mask = np.zeros(segment.n_passages, dtype=np.bool_)
+            mask[_passages_of(segment, segment.passage_document[pids])] = True
             masks.append(mask)
-        if n_passages == 0:
-            return concatenate([])
-        wanted = n_passages if self.plan.group_by == "passage" else sum(map(len, docnos))
-        deep = replace(self.deep, k=min(wanted, limits.MAX_K), exact=n_passages <= MAX_EXACT)
-        return rank(query, self.segments, deep, masks)
+        n_passages = sum(int(np.count_nonzero(mask)) for mask in masks)
+        wanted = min(int(np.count_nonzero(~have)), limits.MAX_K)
+        deep = replace(self.deep, k=wanted, exact=n_passages <= MAX_EXACT)
+        found = rank(query, self.segments, deep, masks)
+        places = dict(zip(self._documents(found), found.pid.tolist(), strict=True))
+        documents = self._documents(ranking)
+        pids = [
+            pid if known else places.get(document, pid)
+            for pid, known, document in zip(
+                ranking.pid.tolist(), have.tolist(), documents, strict=True
+            )
+        ]
+        return Ranking(ranking.segment, np.array(pids, dtype=np.uint32), ranking.score)
+
+    def _documents(self, ranking: Ranking) -> list[tuple[int, int]]:
+        """Segment and docno of each row."""
+        rows = zip(ranking.segment.tolist(), ranking.pid.tolist(), strict=True)
+        return [(n, int(self.segments[n].passage_document[pid])) for n, pid in rows]
 
     def _word_scores(self, candidates: Ranking) -> Scores:
         """float64, per candidate: the BM25 score of its document."""
@@ -103,10 +133,11 @@ class HybridSearch:
 
     def _fused(self, candidates: Ranking, n_near: int, words: Scores, listed: Scores) -> Scores:
         vectors = candidates.score.astype(np.float64)
+        vectors[n_near:] = -np.inf  # not among its best: no rank, no share
         if self.hybrid.fusion == "rrf":
             constant = self.hybrid.rank_constant
             by_vectors = 1 / (constant + _ranks(vectors, vectors[:n_near]))
-            by_vectors[n_near:] = 0
+            by_vectors[n_near:] = 0.0
             by_words = np.where(words > 0, 1 / (constant + _ranks(words, listed)), 0)
             if len(listed):
                 by_words[words < listed.min()] = 0
@@ -123,6 +154,20 @@ def _share(scores: Scores, n_listed: int) -> Scores:
     if high == low:
         return (scores >= high).astype(np.float64)
     return np.clip((scores - low) / (high - low), 0, 1)
+
+
+def _keys(ranking: Ranking) -> NDArray[np.uint64]:
+    """A number for each passage of a ranking."""
+    return ranking.segment.astype(np.uint64) << np.uint64(32) | ranking.pid.astype(np.uint64)
+
+
+def _passages_of(segment: SearchableSegment, docnos: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """The pids of documents' passages, ascending."""
+    owners = segment.passage_document
+    firsts = np.searchsorted(owners, np.unique(docnos), side="left")
+    ends = np.searchsorted(owners, np.unique(docnos), side="right")
+    parts = [np.arange(first, end) for first, end in zip(firsts, ends, strict=True)]
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
 
 def _share_of_words(scores: Scores) -> Scores:
