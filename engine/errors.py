@@ -10,15 +10,16 @@
     │   ├── InvalidParameterError           unknown, or outside its range
     │   ├── InvalidFilterError              a metadata filter that is not understood
     │   ├── InvalidTrainingDataError        a line that cannot be trained on; names it
+    │   ├── ForeignIndexError               another package's index that cannot be imported
     │   └── InvalidSubmissionError          a file in the inbox that is no submission
     ├── EncoderError
     │   ├── EncoderMismatchError            the index was made with another encoder
     │   └── CheckpointError                 a model folder that cannot be read
+    ├── TrainingError                       training diverged, or a run cannot go on
     ├── DeviceError
     │   ├── DeviceUnavailableError          no GPU can be used; says why
     │   ├── DeviceMemoryError (MemoryError) the index does not fit the GPU
     │   └── DeviceFailedError               the GPU or its driver failed
-    ├── TrainingError                       training diverged, or a run cannot go on
     ├── MissingDependencyError (ImportError) an extra that is not installed
     ├── IndexNotFoundError (FileNotFoundError)
     │   └── IndexReplacedError              another index stands where it was opened
@@ -83,6 +84,10 @@ class InvalidTrainingDataError(InvalidInputError):
     """Queries, passages or scores that cannot be trained on; names file and line."""
 
 
+class ForeignIndexError(InvalidInputError):
+    """A folder is no index that can be imported, or a damaged one; names the file."""
+
+
 class InvalidSubmissionError(InvalidInputError):
     """A file in the inbox is damaged, or was not written by Weft's client."""
 
@@ -99,6 +104,10 @@ class CheckpointError(EncoderError):
     """A checkpoint folder is missing, of no known layout, or damaged."""
 
 
+class TrainingError(WeftError):
+    """A training run diverged, or what it left cannot be gone on with."""
+
+
 class DeviceError(WeftError):
     """The root of errors about GPUs; with `device="auto"` none is raised."""
 
@@ -113,10 +122,6 @@ class DeviceMemoryError(DeviceError, MemoryError):
 
 class DeviceFailedError(DeviceError):
     """The GPU or its driver failed while it searched; this process may have lost it for good."""
-
-
-class TrainingError(WeftError):
-    """A training run diverged, or what it left cannot be gone on with."""
 
 
 class MissingDependencyError(WeftError, ImportError):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .engine.documents import Hit as Hit
     from .engine.documents import Passage as Passage
     from .engine.encoder import load_encoder as load_encoder
+    from .engine.importing import import_colbert as import_colbert
     from .engine.index import Index as Index
     from .engine.info import info as info
     from .engine.search.hybrid import Hybrid as Hybrid
@@ -36,6 +37,7 @@ _HOMES = {
     "Passage": "weft.engine.documents",
     "check": "weft.engine.check",
     "errors": "weft.engine.errors",
+    "import_colbert": "weft.engine.importing",
     "info": "weft.engine.info",
     "load_encoder": "weft.engine.encoder",
     "repair": "weft.engine.check",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "check",
     "errors",
+    "import_colbert",
     "info",
     "load_encoder",
     "repair",

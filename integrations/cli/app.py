@@ -13,6 +13,7 @@ from . import (
     checking,
     demo,
     evaluating,
+    importing,
     ingest,
     maintaining,
     manage,
@@ -80,6 +81,7 @@ def _global_options(
 
 COMMANDS = (
     ingest,
+    importing,
     searching,
     manage,
     maintaining,

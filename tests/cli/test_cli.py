@@ -110,6 +110,18 @@ def test_filter_and_search_parameters(weft, docs):
     assert done.exit_code == 0
 
 
+def test_hybrid_search(weft, docs):
+    weft("index", docs)
+    for hybrid in ("rrf", "weighted", "0.4"):
+        done = weft("search", "four strings", "--hybrid", hybrid, "--json")
+        assert json.loads(done.stdout)["hits"][0]["id"] == "violin"
+    words = json.loads(weft("search", "four strings", "--hybrid", 0, "--json").stdout)
+    assert [hit["id"] for hit in words["hits"]] == ["violin"]
+    assert "0.0328" in weft("search", "four strings", "--hybrid", "rrf").stdout
+    done = weft("search", "four strings", "--hybrid", "bm25")
+    assert done.exit_code == 1 and "'rrf'" in " ".join(done.stderr.split())
+
+
 def test_explain(weft, docs):
     weft("index", docs)
     found = json.loads(weft("explain", "violin strings", "violin", "--json").stdout)

@@ -12,9 +12,11 @@ FIRST_LINES = {
     "embeddings.py": "8.000  page-42  {'number': 42}",
     "filters.py": "{}: A ",
     "langchain_rag.py": "chain: The ferry to the island leaves at nine",
+    "migrate_from_colbert.py": "colbert-ai: 48 passages",
     "llama_index_rag.py": "pipeline: 5 nodes, 0 the second time",
+    "openai_client.py": "ferry.txt: completed",
     "streaming_ingestion.py": "Two workers",
-    "train_on_your_domain.py": "model: ferry, ",
+    "train_on_your_domain.py": "model: bread, ",
 }
 
 
@@ -42,6 +44,11 @@ def test_example(name: str, tmp_path: Path) -> None:
     assert FIRST_LINES[name] in lines[0]
 
 
+def test_an_imported_index_is_searched_and_grows(tmp_path: Path) -> None:
+    lines = run("migrate_from_colbert.py", tmp_path)
+    assert lines[1].startswith("before: best of 48 is ") and lines[2] == "after: best of 49 is new"
+
+
 def test_filters_choose_by_metadata(tmp_path: Path) -> None:
     years = [line.rsplit("(", 1)[1] for line in run("filters.py", tmp_path)]
     assert years[1:3] == ["1719)", "1865)"]
@@ -62,6 +69,13 @@ def test_a_query_engine_answers_from_what_a_pipeline_wrote(tmp_path: Path) -> No
     assert lines[2] == "answer quotes it: True"
     assert lines[3].startswith("filter: storm, score ")
     assert lines[4] == "update: The ferry is replaced by a bridge."
+
+
+def test_an_openai_client_searches_what_it_uploaded(tmp_path: Path) -> None:
+    lines = run("openai_client.py", tmp_path)
+    assert lines[3].startswith("search: ferry.txt ") and lines[3].endswith("comes back at six.")
+    assert lines[4] == "filter: ticket.md"
+    assert lines[5].startswith("embedding: ") and " vectors of 384, " in lines[5]
 
 
 def test_streaming_finds_all_that_was_submitted(tmp_path: Path) -> None:
