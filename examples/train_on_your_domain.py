@@ -38,5 +38,5 @@ model = Distillation(TrainableEncoder.load(start), data, settings, folder / "run
 
 with weft.Index.create(folder / "tuned", encoder=model) as index:
     index.add(list(DOCUMENTS.values()), ids=list(DOCUMENTS))
-    hit = index.search("when does the boat go?", k=1)[0]
+    hit = index.search("how long must dough wait?", k=1)[0]
     print(f"{model.name}: {hit.id}, {hit.score:.2f}")

@@ -14,8 +14,10 @@ from weft.engine.evaluation.compressed import build_index
 from weft.engine.evaluation.embeddings import PassageEmbeddings, encode_collection
 from weft.engine.evaluation.exact import run_exact
 from weft.engine.evaluation.metrics import measure
+from weft.engine.training.teachers import warm
 
 DEPTH = 100
+WARMED = 50
 
 
 def claims(folder: Path) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
@@ -78,8 +80,15 @@ def reranked(
 ) -> dict[str, dict[str, float]]:
     """The best `depth` of a run in the order of a teacher, the others behind them."""
     found = {}
-    for id, ranking in run.items():
-        ids = sorted(ranking, key=lambda document: -ranking[document])[:depth]
+    best = {
+        id: sorted(ranking, key=lambda document: -ranking[document])[:depth]
+        for id, ranking in run.items()
+    }
+    for number, (id, ids) in enumerate(best.items()):
+        if number % WARMED == 0:
+            some = list(best)[number : number + WARMED]
+            every = dict.fromkeys(document for other in some for document in best[other])
+            warm(teacher, [queries[other] for other in some], [texts[d] for d in every])
         scores = teacher.score(queries[id], [texts[document] for document in ids])
         found[id] = dict(zip(ids, map(float, np.asarray(scores)), strict=True))
     return found

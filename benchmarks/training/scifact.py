@@ -58,7 +58,7 @@ from weft.engine.training.texts import TextMapping, Texts
 from weft.engine.training.trainable import TrainableEncoder
 
 OTHERS = ("cranfield", "vaswani", "cisi")
-BONUS = 2.0
+BONUS = 4.0
 TEACHER = TrainingSettings(
     steps=100, batch=8, ways=4, learning_rate=5e-5, warmup=10, dtype="bf16", save_every=10
 )
@@ -82,7 +82,14 @@ STARTS = {
 CHOSEN = "neither"
 SHORT = 40
 SCORED_WAYS = 4
-RERANKED = 50
+RERANKED = 20
+SYSTEMS = (
+    "BM25",
+    "zero-shot MiniLM, 384 dimensions",
+    "student, 128 dimensions",
+    f"teacher over the best {RERANKED}",
+    "start, 128 dimensions",
+)
 
 
 class Work:
@@ -232,31 +239,36 @@ def stage_student(work: Work) -> None:
 
 def stage_table(work: Work) -> None:
     """nDCG@10 of all systems, on the test claims and where nothing was trained."""
-    systems = {
-        "zero-shot MiniLM, 384 dimensions": load_encoder(None),
-        "start, 128 dimensions": load_encoder(work.start),
-        "student, 128 dimensions": load_encoder(work.folder / "runs" / "student" / MODEL),
-    }
-    table: dict[str, dict[str, float]] = {}
-    for name in ("scifact", *OTHERS):
-        collection = work.collection(name)
-        queries = dict(collection.queries)
-        run = Bm25(collection.documents).run(queries, 100).rankings
-        table.setdefault("BM25", {})[name] = ndcg(collection.qrels, run)
-        for system, encoder in systems.items():
-            passages = embed(collection, encoder, work.cache)
-            found = exact(collection, passages, encoder, queries)
-            table.setdefault(system, {})[name] = ndcg(collection.qrels, found)
-            print(name, system, round(table[system][name], 4), flush=True)
-            if name == "scifact" and system.startswith("zero-shot"):
-                best = reranked(found, queries, collection.documents, teacher(work), RERANKED)
-                table.setdefault(f"teacher over {RERANKED}", {})[name] = ndcg(
-                    collection.qrels, best
-                )
+    path = work.folder / "table.json"
+    table: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    for system, name in [(s, n) for s in SYSTEMS for n in ("scifact", *OTHERS)]:
+        key = f"{system}: {name}"
+        if key not in table and (name == "scifact" or not system.startswith("teacher")):
+            table[key] = measured(work, system, work.collection(name))
+            path.write_text(json.dumps(table, indent=2), encoding="utf-8")
+            print(f"{key} {table[key]:.4f}", flush=True)
     print("| system | " + " | ".join(("scifact", *OTHERS)) + " |")
-    for system, row in table.items():
-        cells = [f"{row[name]:.4f}" if name in row else "–" for name in ("scifact", *OTHERS)]
+    for system in SYSTEMS:
+        found = [table.get(f"{system}: {name}") for name in ("scifact", *OTHERS)]
+        cells = ["–" if value is None else f"{value:.4f}" for value in found]
         print(f"| {system} | " + " | ".join(cells) + " |")
+
+
+def measured(work: Work, system: str, collection: Collection) -> float:
+    """nDCG@10 of one system on one collection."""
+    queries = dict(collection.queries)
+    if system == "BM25":
+        run = Bm25(collection.documents).run(queries, 100).rankings
+        return ndcg(collection.qrels, run)
+    encoder = load_encoder(None)
+    if system.startswith("student"):
+        encoder = load_encoder(work.folder / "runs" / "student" / MODEL, dtype="bf16")
+    if system.startswith("start"):
+        encoder = load_encoder(work.start, dtype="bf16")
+    run = exact(collection, embed(collection, encoder, work.cache), encoder, queries)
+    if system.startswith("teacher"):
+        run = reranked(run, queries, collection.documents, teacher(work), RERANKED)
+    return ndcg(collection.qrels, run)
 
 
 STAGES = {

@@ -103,9 +103,15 @@ def distil(
     processes = find_processes(device)
     begin = output / "start"
     if not begin.is_dir():
-        lengths = {"query_maxlen": query_maxlen, "document_maxlen": document_maxlen}
         if processes.rank == 0:
-            begin = prepare(start, begin, dim=dim, sample=_sample(data), **lengths)
+            begin = prepare(
+                start,
+                begin,
+                dim=dim,
+                sample=_sample(data),
+                query_maxlen=query_maxlen,
+                document_maxlen=document_maxlen,
+            )
         processes.wait()
         begin = begin if begin.is_dir() else prepare(start, output / "start")
     with step_bar() as progress:

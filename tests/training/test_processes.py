@@ -78,6 +78,10 @@ def test_two_processes_train_as_one_does(tmp_path, start):
         found = load_file(tmp_path / "two" / "model" / name)
         before = load_file(Path(start) / name)
         for key, value in expected.items():
+            if key.endswith("key.bias"):
+                # It moves all of a query's logits alike: its gradient is rounding, and Adam makes
+                # steps of full length of that.
+                continue
             torch.testing.assert_close(found[key], value, rtol=1e-4, atol=2e-6)
         assert any(not torch.equal(before[key], expected[key]) for key in expected)
 
