@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...engine.encoder.base import Encoder
+from .collections import is_index
 from .context import Service
 from .keys import Key
 from .names import is_name
@@ -23,7 +24,8 @@ def encoder_named(service: Service, key: Key, model: str) -> Encoder:
     """
     if model == DEFAULT or model == service.encoders.default().identity.name:
         return service.encoders.default()
-    if is_name(model) and key.opens(model, write=False):
+    known = is_name(model) and key.opens(model, write=False)
+    if known and is_index(service.collections.path(model)):
         with service.collections.using(model) as collection:
             return service.encoder_of(collection)
     raise Refusal(
