@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .encoder.base import Encoder
+from .encoder.placement import placed
 from .encoder.pooled import as_pooled, recorded_factor
 from .encoder.pooling import check_pool_factor
 from .errors import (
@@ -32,6 +33,7 @@ class EncoderSlot:
         self._dim = dim
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
+        self.device: str | None = None  # where it is loaded, if a GPU searches
 
     @classmethod
     def for_new_index(
@@ -101,7 +103,7 @@ class EncoderSlot:
         source = self._given
         if source is None and self._recorded is not None:
             source = self._recorded.get("source")
-        encoder = as_pooled(_load(source), recorded_factor(self._recorded))
+        encoder = as_pooled(_load(placed(source, self.device)), recorded_factor(self._recorded))
         self._check(encoder)
         return encoder
 

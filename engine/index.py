@@ -15,6 +15,7 @@ from .check import CheckReport, check
 from .closing import Closing
 from .documents import Document, Hit
 from .encoder.base import Encoder
+from .encoder.placement import placed
 from .errors import InvalidQueryError
 from .identity import EncoderSlot
 from .search.device import SearchDevice, choose_device
@@ -100,7 +101,7 @@ class Index(Closing):
         path = check_path(path)
         check_threads(threads)
         chosen = choose_device(device)
-        slot = EncoderSlot.for_new_index(encoder, dim, pool_factor)
+        slot = EncoderSlot.for_new_index(_placed(encoder, dim, chosen), dim, pool_factor)
         create_index(path, dim=check_dim(slot.dim), encoder=slot.record(), settings=settings)
         return cls(path, slot, mmap=True, threads=threads, device=chosen)
 
@@ -136,8 +137,10 @@ class Index(Closing):
         path = check_path(path)
         check_threads(threads)
         check_flag("mmap", mmap)
+        chosen = choose_device(device)
         slot = EncoderSlot(encoder)
-        index = cls(path, slot, mmap=mmap, threads=threads, device=choose_device(device))
+        slot.device = None if chosen is None else chosen.name
+        index = cls(path, slot, mmap=mmap, threads=threads, device=chosen)
         with index.snapshot() as view:
             slot.expect(view.manifest.encoder, view.manifest.dim)
         return index
@@ -414,3 +417,10 @@ class Index(Closing):
 
     def __repr__(self) -> str:
         return f"Index({str(self.path)!r})"
+
+
+def _placed(encoder: Any, dim: int | None, device: SearchDevice | None) -> Any:
+    """An encoder on the GPU that searches; as it is for an index of ready-made embeddings."""
+    if device is None or (encoder is None and dim is not None):
+        return encoder
+    return placed(encoder, device.name)

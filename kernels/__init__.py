@@ -8,6 +8,7 @@ They run in C++ on the best target of this machine, chosen at run time (`targets
 from .cell_index import CellIndex, cell_index
 from .checksum import crc32c
 from .coded_search import CodedSegment, SearchCodec, coded_segment, search_codec
+from .cuda_build import DeviceBuilder, device_builder
 from .cuda_device import CudaStatus, cuda_status
 from .cuda_errors import (
     DeviceError,
@@ -48,6 +49,7 @@ __all__ = [
     "CellIndex",
     "CodedSegment",
     "CudaStatus",
+    "DeviceBuilder",
     "DeviceCodec",
     "DeviceError",
     "DeviceFailedError",
@@ -68,6 +70,7 @@ __all__ = [
     "cuda_status",
     "decompress",
     "default_threads",
+    "device_builder",
     "device_codec",
     "device_segment",
     "maxsim",

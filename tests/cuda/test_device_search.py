@@ -200,10 +200,10 @@ def test_real_like_passages_are_found_as_on_the_processor(bits: int, limits: Any
 def test_parity_with_exact_scores() -> None:
     """With every candidate scored in float32, the best ten are those of float64, ties aside."""
     generator = np.random.default_rng(3)
-    collection, queries = clustered(generator, 400, 256, 64, 2)
-    n = 400
+    collection, queries = clustered(generator, 150, 128, 32, 2)
+    n = 150
     device = OnDevice(collection)
-    limits = {"nprobe": 256, "n_candidates": n - 1, "n_rescored": n, "n_exact": n}
+    limits = {"nprobe": 128, "n_candidates": n - 1, "n_rescored": n, "n_exact": n}
     agree = 0
     for query in queries:
         exact = Oracle(collection, query, LEVELS).passages(0)[0]

@@ -245,3 +245,37 @@ def test_the_kernels_were_compiled_where_nvcc_is() -> None:
         assert "weft.kernels._cuda" not in sys.modules or "driver" not in str(
             cuda_device.cuda_status().reason
         )
+
+
+def test_the_encoder_goes_where_the_search_does(
+    tmp_path: Path, emulation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bfloat16 on the same GPU where PyTorch has CUDA; where it has not, as it was."""
+    import torch
+
+    from weft.engine.encoder.placement import placed
+    from weft.engine.encoder.runtime import Runtime
+
+    assert placed(None, "cuda:0") is None
+    assert placed("folder", None) == "folder"
+    made: list[tuple[str, str]] = []
+
+    def refuse(self: Any, checkpoint: Any, padding: int, **where: Any) -> None:
+        made.append((where["device"], where["dtype"]))
+        raise RuntimeError("no GPU in this test")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Runtime, "__init__", refuse)
+    with (
+        weft.Index.create(tmp_path / "index", device="cuda") as index,
+        pytest.raises(RuntimeError, match="no GPU"),
+    ):
+        index.add(["A text."])
+    with (
+        weft.Index.open(tmp_path / "index", device="auto") as index,
+        pytest.raises(RuntimeError, match="no GPU"),
+    ):
+        index.search("A query.")
+    assert made == [("cuda:0", "bf16")] * 2
+    with weft.Index.create(tmp_path / "vectors", dim=8, device="cuda") as index:
+        assert index.device == "cuda:0"

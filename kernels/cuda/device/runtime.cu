@@ -118,7 +118,7 @@ Status Stream::fill(void* device, int byte, std::int64_t bytes) {
 
 Status Stream::begin_recording() {
   return status_of(cudaStreamBeginCapture(static_cast<cudaStream_t>(handle_),
-                                          cudaStreamCaptureModeThreadLocal),
+                                          cudaStreamCaptureModeRelaxed),
                    "beginning a graph");
 }
 

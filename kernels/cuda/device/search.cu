@@ -12,4 +12,16 @@ namespace weft::cuda {
 WEFT_SEARCH_KERNELS(WEFT_DEFINE)
 #undef WEFT_DEFINE
 
+Status load_search_kernels() {
+  cudaFuncAttributes attributes{};
+  cudaError_t error = cudaSuccess;
+#define WEFT_LOAD(...)                                                                    \
+  if (error == cudaSuccess) {                                                             \
+    error = cudaFuncGetAttributes(&attributes, device::run_kernel<device::__VA_ARGS__>);  \
+  }
+  WEFT_SEARCH_KERNELS(WEFT_LOAD)
+#undef WEFT_LOAD
+  return status_of(error, "loading kernels");
+}
+
 }  // namespace weft::cuda

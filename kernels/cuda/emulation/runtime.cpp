@@ -122,6 +122,8 @@ Status use_device(int device) {
   return step("choosing a device");
 }
 
+Status load_search_kernels() { return step("loading kernels"); }
+
 Status Memory::on_device(std::int64_t bytes, Memory* memory) {
   Memory made;
   Status status = allocate(bytes, "allocating", false, &made.data_);
@@ -231,6 +233,7 @@ Status Stream::wait() {
 #define WEFT_DEFINE(...) \
   template Status Stream::launch(const device::__VA_ARGS__& kernel, Grid grid);
 WEFT_SEARCH_KERNELS(WEFT_DEFINE)
+WEFT_BUILD_KERNELS(WEFT_DEFINE)
 #undef WEFT_DEFINE
 
 }  // namespace weft::cuda

@@ -58,7 +58,8 @@ Status Codec::make(int device, const Matrix<float>& centroids, const Buckets& bu
   auto made = std::make_unique<Codec>();
   made->device_ = device;
   made->process_ = getpid();
-  Status status = Stream::make(&made->stream_);
+  Status status = load_search_kernels();
+  if (status.ok()) status = Stream::make(&made->stream_);
   if (status.ok()) status = made->hold(centroids, buckets);
   if (status.ok()) *result = std::move(made);
   return status;

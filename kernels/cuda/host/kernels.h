@@ -1,7 +1,9 @@
 // All kernels: the runtimes define `Stream::launch` for each of them.
 #pragma once
 
+#include "cuda/body/assign.h"
 #include "cuda/body/candidates.h"
+#include "cuda/body/compress.h"
 #include "cuda/body/interaction.h"
 #include "cuda/body/query.h"
 #include "cuda/body/rank.h"
@@ -28,3 +30,12 @@
   define(Rank<false>)               \
   define(ScoreExactly)              \
   define(Rank<true>)
+
+#define WEFT_BUILD_KERNELS(define) \
+  define(ToBfloats)                \
+  define(Assign<true>)             \
+  define(Assign<false>)            \
+  define(ChooseBetter)             \
+  define(Compress)                 \
+  define(SumRows)                  \
+  define(Recentre)

@@ -42,6 +42,10 @@ Status read_facts(int device, DeviceFacts* facts);
 // Calls of this thread are meant for this device from now on. Every entry point begins with it.
 Status use_device(int device);
 
+// Loads all kernels of the search now: at their first launch, while work is recorded, it may be
+// refused.
+Status load_search_kernels();
+
 // Memory of the device, or memory of the host that the device can read (pinned).
 class Memory {
  public:
