@@ -23,9 +23,11 @@ SOURCES := pyproject.toml constraints.txt CMakeLists.txt \
 
 $(VENV)/.stamp-demo: EXTRAS :=
 $(VENV)/.stamp-test: EXTRAS := [test]
+# Tests of the GPU's kernels run them on the host.
+$(VENV)/.stamp-test: OPTIONS := -C cmake.define.WEFT_EMULATION=ON
 $(VENV)/.stamp-demo $(VENV)/.stamp-test: $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt '.$(EXTRAS)'
+	$(PIP) install --quiet --constraint constraints.txt $(OPTIONS) '.$(EXTRAS)'
 	@touch $@
 
 install: $(VENV)/.stamp-test ## build and install Weft with its tests' needs into .venv
