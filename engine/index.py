@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from . import limits
 from .changes import AddResult, Changes, DeleteResult
 from .check import CheckReport, check
-from .closing import Closing
-from .documents import Document, Hit
+from .documents import Document
 from .encoder.base import Encoder
 from .encoder.placement import placed
 from .errors import InvalidQueryError
 from .identity import EncoderSlot
+from .reading import Reading
 from .search.device import SearchDevice, choose_device
-from .search.explain import Explanation
-from .search.hybrid import HybridLike
 from .stats import IndexStats, index_stats
 from .storage import create_index
 from .storage.compaction import CompactionReport
@@ -38,7 +36,7 @@ from .validation import (
 from .view import IndexView, Query
 
 
-class Index(Closing):
+class Index(Reading):
     """A directory of documents that can be searched while it changes.
 
     Make one with `Index.create` or `Index.open`. All methods may be called from several
@@ -199,114 +197,6 @@ class Index(Closing):
             InvalidDocumentError: an entry is not a usable id, or `ids` is a single string.
         """
         return self._changes.delete(ids)
-
-    @overload
-    def get(self, id: str) -> Document | None: ...
-    @overload
-    def get(self, id: list[str] | tuple[str, ...]) -> list[Document | None]: ...
-    def get(self, id: str | list[str] | tuple[str, ...]) -> Document | list[Document | None] | None:
-        """The document behind an id, or a list for a list of ids; None where there is none."""
-        with self.snapshot() as view:
-            return view.get(id)
-
-    def count(self) -> int:
-        """Number of documents."""
-        with self.snapshot() as view:
-            return view.count()
-
-    def ids(self, *, filter: Mapping[str, Any] | None = None) -> Iterator[str]:
-        """All document ids of the newest generation, or of those that match a filter."""
-        with self.snapshot() as view:
-            yield from view.ids(filter=filter)
-
-    def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and self.get(id) is not None
-
-    def __len__(self) -> int:
-        return self.count()
-
-    def search(
-        self,
-        query: Query,
-        k: int = 10,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        group_by: str = "document",
-        hybrid: HybridLike = None,
-        query_text: str | None = None,
-        **parameters: Any,
-    ) -> list[Hit]:
-        """The best k documents for a query, best first.
-
-        Args:
-            query: a text, or query vectors float [nq, dim].
-            k: hits wanted, 1 to 10,000. Fewer come back only when fewer documents match.
-            filter: conditions on the metadata, applied before scoring: `{"year": {"$gte":
-                2020}}`; operators `$eq $ne $gt $gte $lt $lte $in $nin $exists $contains
-                $icontains $and $or $not`.
-            group_by: "document" (a hit is a document with its best passage) or "passage".
-            hybrid: how the ranking is fused with BM25's: None (not at all), "rrf" (reciprocal
-                ranks), "weighted" or the weight of late interaction from 0 to 1, or a
-                `weft.Hybrid`. Scores are then the fused ones.
-            query_text: the words for BM25, where `query` is vectors or other words are meant.
-            parameters: `effort` ("fast", "balanced", "exact"), and those that it chooses; see
-                `docs/parameters.md`.
-
-        Raises:
-            InvalidQueryError: an empty query, one of another type, or vectors without the
-                `query_text` that `hybrid` needs.
-            InvalidParameterError: an unknown parameter, or one outside its range.
-            InvalidInputError: `hybrid` on an index whose documents have no text.
-            InvalidFilterError: a filter that is not understood.
-            DimensionMismatchError: vectors of another dim.
-            EncoderMismatchError: the index was made with another encoder.
-        """
-        with self.snapshot() as view:
-            return view.search(
-                query,
-                k,
-                filter=filter,
-                group_by=group_by,
-                hybrid=hybrid,
-                query_text=query_text,
-                **parameters,
-            )
-
-    def search_batch(
-        self,
-        queries: Sequence[Query],
-        k: int = 10,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        group_by: str = "document",
-        hybrid: HybridLike = None,
-        query_texts: Sequence[str | None] | None = None,
-        **parameters: Any,
-    ) -> list[list[Hit]]:
-        """`search` for several queries on one generation, encoded together, one list each.
-
-        Args:
-            query_texts: one per query, or None; as `query_text` of `search`.
-        """
-        with self.snapshot() as view:
-            return view.search_batch(
-                queries,
-                k,
-                filter=filter,
-                group_by=group_by,
-                hybrid=hybrid,
-                query_texts=query_texts,
-                **parameters,
-            )
-
-    def explain(self, query: Query, id: str) -> Explanation:
-        """Which token of a document's best passage each query token matched, and what it gave.
-
-        Raises:
-            InvalidDocumentError: no document has this id.
-        """
-        with self.snapshot() as view:
-            return view.explain(query, id)
 
     def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """The vectors that `search` would use for these texts, float32 [nq, dim] each."""
