@@ -55,6 +55,6 @@ def test_what_cannot_be_queued_is_refused_before_anything_is(queued):
     gone = {"filter": {"year": 1}, "queue": True}
     assert client.post(f"{documents}/delete", json=gone).status_code == 400
     assert sorted((service.root / "threads" / "inbox").iterdir()) == before
-    for id in ("9" * 16, "x", "..", "1" * 400):
+    for id in ("9" * 16, "x", "...", "1" * 400):
         answer = client.get(f"/v1/collections/threads/submissions/{id}")
         assert answer.status_code == 404
