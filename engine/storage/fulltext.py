@@ -92,7 +92,7 @@ class FullText:
         if self._lengths is None:
             with self._open() as connection:
                 rows = connection.execute("SELECT id, sz FROM fulltext_docsize ORDER BY id")
-                lengths = [self._length(*row) for row in rows]
+                lengths = [self._length(number, *row) for number, row in enumerate(rows)]
             if len(lengths) != self.n_documents:
                 raise self._failure(f"it has lengths of {len(lengths)} documents")
             self._lengths = np.array(lengths, dtype=np.uint32)
@@ -137,8 +137,10 @@ class FullText:
         counts = np.diff(firsts, append=len(occurrences))
         return occurrences[firsts].astype(np.uint32), counts.astype(np.uint32)
 
-    def _length(self, docno: Any, stored: Any) -> int:
+    def _length(self, expected: int, docno: Any, stored: Any) -> int:
         """Words of a document, from the variable-length number that FTS5 stores for one column."""
+        if docno != expected:
+            raise self._failure(f"it has a length of document {docno!r:.20}, not of {expected}")
         if isinstance(stored, bytes) and 1 <= len(stored) <= 4:
             if len(stored) == 1:
                 return stored[0] & 0x7F

@@ -71,6 +71,13 @@ sql("write-ahead log", "PRAGMA journal_mode = WAL")
 sql("full-text blocks", "UPDATE fulltext_data SET block = randomblob(4000)")
 sql("full-text structure", "UPDATE fulltext_data SET block = zeroblob(9) WHERE id < 11")
 sql("full-text settings", "UPDATE fulltext_config SET v = 99999999999")
+sql("full-text lengths that are text", "UPDATE fulltext_docsize SET sz = 'x'")
+sql("full-text lengths that are huge", "UPDATE fulltext_docsize SET sz = x'ffffff7f'")
+sql("full-text lengths that are long", "UPDATE fulltext_docsize SET sz = zeroblob(100000)")
+sql("full-text lengths that are missing", "DELETE FROM fulltext_docsize WHERE id > 2")
+sql("full text of other documents", "UPDATE fulltext_docsize SET id = id + 1000000")
+sql("full text of unknown documents", "INSERT INTO fulltext(rowid, text) VALUES (1000000, "
+    "'word')", "INSERT INTO fulltext(rowid, text) VALUES (-5, 'word')")  # fmt: skip
 sql("metadata of unknown documents", "UPDATE metadata SET docno = docno + 1000000")
 sql("metadata of text as documents", "UPDATE metadata SET docno = 'x' || docno")
 update("metadata nested deeply", "metadata", '{"a":' + "[" * 30_000 + "]" * 30_000 + "}")
@@ -230,6 +237,7 @@ tombstones("offsets beyond the ids", lambda t: t.update(id_offsets=t["id_offsets
 
 
 QUERY = np.eye(8, dtype=np.float32)[:3]
+WORDS = "word of document d17 version text 17"
 STEPS: dict[str, Callable[[weft.Index], object]] = {
     "ids": lambda index: list(index.ids()),
     "get": lambda index: index.get([f"d{n}" for n in range(60)]),
@@ -239,6 +247,8 @@ STEPS: dict[str, Callable[[weft.Index], object]] = {
     "exact": lambda index: index.search(QUERY, k=100, exact=True),
     "probe": lambda index: index.search(QUERY, k=1, nprobe=1, ndocs=1),
     "passages": lambda index: index.search(QUERY, k=9, group_by="passage"),
+    "hybrid": lambda index: index.search(QUERY, hybrid="rrf", query_text=WORDS),
+    "words": lambda index: index.search(QUERY, k=50, hybrid=0, query_text=WORDS),
     "filter": lambda index: index.search(QUERY, filter={"version": {"$gte": 0}}),
     "filter on k": lambda index: index.search(QUERY, filter={"k": {"$exists": True}}),
     "contains": lambda index: index.search(QUERY, filter={"name": {"$contains": "d"}}),
