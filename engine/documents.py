@@ -40,7 +40,7 @@ class Hit:
     """One search result: a document as it was added, its score and its best passage.
 
     `score` is the MaxSim sum over the query's vectors: at most the number of query vectors,
-    and negative where even the best matches point away.
+    and negative where even the best matches point away. Of a hybrid search it is the fused score.
     """
 
     id: str
