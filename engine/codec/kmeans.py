@@ -24,7 +24,13 @@ COARSE_ITERATIONS: Final = 8
 
 
 def train_centroids(
-    sample: Embeddings, k: int, *, iterations: int, seed: int, threads: int = 0
+    sample: Embeddings,
+    k: int,
+    *,
+    iterations: int,
+    seed: int,
+    threads: int = 0,
+    exhaustive_below: int = EXHAUSTIVE_BELOW,
 ) -> tuple[FloatArray, Cells | None]:
     """Find at most `k` centroids for a sample of embeddings.
 
@@ -34,12 +40,13 @@ def train_centroids(
         iterations: rounds over the sample, at least 1.
         seed: equal seeds give equal centroids on one machine.
         threads: 0 for all cores.
+        exhaustive_below: up to so many centroids rows are compared with all of them.
 
     Returns:
         float32 [K, dim], distinct, L2-normalised and then rounded to fp16, in the order of
         their cells; and the cells, None where K is small enough for an exhaustive search.
     """
-    if k <= EXHAUSTIVE_BELOW:
+    if k <= exhaustive_below:
         centroids = spherical_kmeans(sample, k, iterations=iterations, seed=seed, threads=threads)
         return distinct_rows(round_to_half(centroids)), None
     centroids = _split_cells(sample, k, seed=seed, threads=threads)
@@ -47,7 +54,7 @@ def train_centroids(
         centroids, cells = build_cells(centroids, seed=seed, threads=threads)
         centroids = _refine(sample, centroids, cells, threads=threads)
     centroids = distinct_rows(round_to_half(centroids))
-    if len(centroids) <= EXHAUSTIVE_BELOW:
+    if len(centroids) <= exhaustive_below:
         return centroids, None
     return build_cells(centroids, seed=seed, threads=threads)
 

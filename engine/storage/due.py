@@ -8,8 +8,10 @@ from typing import Final
 
 from . import lineage
 from .conversion import TextConversion, convert, due_for_conversion
-from .drift import FINE_BITS
+from .directory import Directory
+from .drift import FINE_BITS, is_held, may_append
 from .encoding import Encode, NotFromTextError
+from .holding import has_waited
 from .reader import Snapshot
 from .replacement import Replacement
 from .segment import SegmentView
@@ -46,6 +48,7 @@ class Due:
     """Finds what is due, and remembers what could not be done and how far conversions have come.
 
     Args:
+        directory: of the index.
         encode: for the texts of the index; None if it has no encoder.
         seed: of samples and trainings.
 
@@ -53,7 +56,8 @@ class Due:
         left: what is due and cannot be done, in words, by key.
     """
 
-    def __init__(self, encode: Encode | None, seed: int) -> None:
+    def __init__(self, directory: Directory, encode: Encode | None, seed: int) -> None:
+        self._directory = directory
         self._encode = encode
         self._seed = seed
         self.left: dict[str, str] = {}
@@ -107,15 +111,25 @@ class Due:
     def _targets(self, base: Snapshot) -> dict[str, Target]:
         """What each segment is to become; those left alone have no text to be made from."""
         live, encode = live_codec(base), self._encode
+        held = self._held(base)
         return {
             view.id: target_of(
                 view,
                 base.manifest,
                 live,
                 from_text=encode is not None and view.id not in self.left,
+                holding=view.id in held,
             )
             for view in base.segments
         }
+
+    def _held(self, base: Snapshot) -> set[str]:
+        """Segments that may still wait for centroids."""
+        views = [view for view in base.segments if is_held(base.manifest, view.files.ref)]
+        if not views or "append" in self.left or not may_append(base.manifest):
+            return set()
+        now_seconds = self._directory.clock_seconds()
+        return {view.id for view in views if not has_waited(self._directory, view.id, now_seconds)}
 
     def _train(self, base: Snapshot) -> Task | None:
         if base.manifest.codecs or not lineage.is_large_enough(base):
@@ -142,8 +156,7 @@ class Due:
         return Task("retrain", reason, "retrain", write)
 
     def _append(self, base: Snapshot) -> Task | None:
-        live = base.manifest.codec
-        if live is None or not lineage.has_drifted(base) or not lineage.room(live):
+        if not lineage.has_drifted(base) or not may_append(base.manifest):
             return None
         n_drifted = len(lineage.drifted_views(base))
         reason = f"{_counted(n_drifted, 'segment has', 'segments have')} drifted"

@@ -70,6 +70,10 @@ class Fields:
             raise self.failure(key, f"text of the form {pattern.pattern}")
         return value
 
+    def text_if_any(self, key: str, pattern: re.Pattern[str]) -> str | None:
+        """A string that matches the pattern whole; None where the field is null or not there."""
+        return None if self._values.get(key) is None else self.text(key, pattern)
+
     def choice(self, key: str, choices: tuple[T, ...]) -> T:
         """One of several values."""
         value = self._values.get(key)

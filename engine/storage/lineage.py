@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from ..codec import Codec, TrainingReport, append_centroids, sample_rows, train_codec
 from ..codec.service import far_share
+from . import drift
 from .codec_store import write_appended, write_codec
-from .drift import FINE_BITS, drifted
+from .drift import FINE_BITS, HELD_TOKENS, drifted, is_held
 from .encoding import Encode, encoded_sample
-from .manifest import MAX_EPOCHS, MAX_PREFIXES, CodecRef, Manifest
+from .manifest import MAX_EPOCHS, CodecRef, Manifest
 from .reader import Snapshot
 from .replacement import Replacement, needed_codecs
 from .sampling import training_sample
@@ -24,18 +25,18 @@ from .segment import SegmentView
 from .segment_writer import LiveCodec
 
 GROWTH: Final = 8
-"""Growth since its training at which a codec is followed by the next epoch."""
+"""Growth at which a codec is followed by the next epoch: embeddings of the index, as a multiple of
+those that it has centroids for. While centroids are appended it does not come to that, and
+should not: all that is converted is compressed a second time."""
 
 GROWTH_WHEN_DRIFTED: Final = 2
 """The same where centroids keep drifting and no more can be appended: retraining costs as much
 as all growth since the last one, so that it must not follow each small change."""
 
 DRIFTED_SHARE: Final = 0.05
-"""Drifted embeddings, of those that the epoch was trained on, from which centroids are appended.
-With fewer, each small batch would use up one of the few times that centroids are appended."""
-
-MAX_APPENDED: Final = 4
-"""Centroids of an epoch at most, as a multiple of those that were trained."""
+"""Drifted and held embeddings, of all in the index, from which centroids are appended; no more
+than `HELD_TOKENS` are waited for. With fewer, each small batch would use up one of the times
+that centroids are appended."""
 
 
 def is_large_enough(base: Snapshot) -> bool:
@@ -109,13 +110,14 @@ def append(work: Replacement, *, seed: int) -> str:
     base = work.base
     *older, live = base.manifest.codecs
     views = [view for view in drifted_views(base) if view.n_alive_tokens]
+    n_drifted = sum(view.n_alive_tokens for view in views)
     present = base.codecs[live.id]
     found = append_centroids(
         present,
         training_sample(views, seed=seed),
-        n_embeddings=sum(view.n_alive_tokens for view in views),
+        n_embeddings=n_drifted,
         served=live.centroid_cosine,
-        at_most=room(live),
+        at_most=drift.room(base.manifest, base.n_tokens, n_drifted),
         seed=seed,
         threads=work.writer.threads,
     )
@@ -150,7 +152,7 @@ def _appended(shorter: Codec, longer: Codec, cosine: float) -> str:
 
 
 def drifted_views(base: Snapshot) -> list[SegmentView]:
-    """Segments that the live codec was made too early for, though they were made with it."""
+    """Segments that the live codec was made too early for: held, or nevertheless made with it."""
     manifest = base.manifest
     if manifest.codec is None:
         return []
@@ -158,25 +160,15 @@ def drifted_views(base: Snapshot) -> list[SegmentView]:
     return [
         view
         for view in base.segments
-        if view.codec_id == live and drifted(manifest, view.files.ref)
+        if is_held(manifest, view.files.ref)
+        or (view.codec_id == live and drifted(manifest, view.files.ref))
     ]
 
 
 def has_drifted(base: Snapshot) -> bool:
     """Whether enough embeddings have drifted for the codec to be changed."""
-    live = base.manifest.codec
-    if live is None:
-        return False
     n_tokens = sum(view.n_alive_tokens for view in drifted_views(base))
-    return n_tokens >= max(1.0, DRIFTED_SHARE * live.n_embeddings)
-
-
-def room(live: CodecRef) -> int:
-    """How many centroids may still be appended to a codec."""
-    if len(live.prefixes) >= MAX_PREFIXES:
-        return 0
-    trained = live.prefixes[0].n_centroids if live.prefixes else live.n_centroids
-    return max(0, MAX_APPENDED * trained - live.n_centroids)
+    return n_tokens >= max(1.0, min(DRIFTED_SHARE * base.n_tokens, HELD_TOKENS))
 
 
 def retraining_reason(base: Snapshot) -> str:
@@ -184,13 +176,13 @@ def retraining_reason(base: Snapshot) -> str:
     live = base.manifest.codec
     if live is None:
         return ""
-    growth = base.n_tokens / live.n_embeddings
+    growth = base.n_tokens / drift.supported_tokens(live)
     if growth >= GROWTH:
-        return f"{growth:.1f} times as many embeddings as when the codec was trained"
-    if growth >= GROWTH_WHEN_DRIFTED and has_drifted(base) and not room(live):
+        return f"{growth:.1f} times as many embeddings as the codec has centroids for"
+    if growth >= GROWTH_WHEN_DRIFTED and has_drifted(base) and not drift.may_append(base.manifest):
         return (
             f"embeddings keep drifting, no more centroids can be appended, and there are "
-            f"{growth:.1f} times as many as when the codec was trained"
+            f"{growth:.1f} times as many as the codec has centroids for"
         )
     return ""
 

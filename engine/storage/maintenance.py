@@ -116,7 +116,7 @@ class _Maintenance:
 
     def __init__(self, writer: Writer, encode: Encode | None, budget: _Budget, seed: int) -> None:
         self._writer = writer
-        self._due = Due(encode, seed)
+        self._due = Due(writer.directory, encode, seed)
         self._budget = budget
         self._steps: list[MaintenanceStep] = []
         self._generation = 0

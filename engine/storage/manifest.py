@@ -26,7 +26,7 @@ MAX_SEGMENT_PASSAGES: Final = 2_000_000
 MAX_EPOCHS: Final = 2
 """Codecs of one generation: the live one, and the one it is taking over from."""
 
-MAX_PREFIXES: Final = 16
+MAX_PREFIXES: Final = 64
 """Times that centroids are appended within one epoch."""
 
 MAX_APPLIED_RANGES: Final = 4096
@@ -149,6 +149,8 @@ class SegmentRef:
             flat, or if that is not known of all.
         skew: how unevenly its embeddings fill the centroids, see `codec.service`; None if flat, of
             one embedding, or written before this was recorded.
+        unserved_by: of a flat segment that is held: the codec that serves it so badly that it
+            waits for one with more centroids.
     """
 
     id: str
@@ -165,6 +167,7 @@ class SegmentRef:
     checksums: FileRef
     far_share: float | None = None
     skew: float | None = None
+    unserved_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,7 @@ def _segment(fields: Fields) -> SegmentRef:
         checksums=_file(fields.fields("checksums")),
         far_share=fields.number_if_any("far_share"),
         skew=fields.number_if_any("skew"),
+        unserved_by=fields.text_if_any("unserved_by", IDENTIFIER) if kind == FLAT else None,
     )
 
 

@@ -50,6 +50,7 @@ def merge(
     live: LiveCodec | None,
     recode: Collection[str] = (),
     threads: int = 0,
+    unserved_by: str | None = None,
 ) -> Merged:
     """Write the alive rows of segments into a new one.
 
@@ -61,6 +62,7 @@ def merge(
             more bear.
         recode: ids of inputs that are compressed again though they were coded in its epoch.
         threads: for compression; 0 is all cores.
+        unserved_by: of inputs that are held and stay so.
 
     Raises:
         CorruptIndexError: an input is damaged.
@@ -72,7 +74,12 @@ def merge(
     if n_tokens == 0:
         return Merged(inputs, None, docnos)
     with new_segment(
-        directory, dim=views[0].dim, n_tokens=n_tokens, live=live, threads=threads
+        directory,
+        dim=views[0].dim,
+        n_tokens=n_tokens,
+        live=live,
+        threads=threads,
+        unserved_by=unserved_by,
     ) as output:
         for view in views:
             copied = live is not None and view.codec is live.codec and view.id not in recode

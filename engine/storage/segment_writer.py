@@ -73,12 +73,14 @@ class SegmentWriter:
         shape: tuple[int, int],
         live: LiveCodec | None,
         threads: int,
+        unserved_by: str | None = None,
     ) -> None:
         self._tensors = TensorWriter(file)
         self._passages = passages
         self._n_tokens, self._dim = shape
         self._live = live
         self._threads = threads
+        self._unserved_by = unserved_by
         self._ids: list[str] = []
         self._sequences: list[NDArray[np.uint64]] = []
         self._passage_documents: list[NDArray[np.uint32]] = []
@@ -223,12 +225,19 @@ class SegmentWriter:
             checksums=checksums,
             far_share=None if tally is None else tally.far_share,
             skew=None if tally is None else tally.skew,
+            unserved_by=self._unserved_by,
         )
 
 
 @contextmanager
 def new_segment(
-    directory: Directory, *, dim: int, n_tokens: int, live: LiveCodec | None, threads: int = 0
+    directory: Directory,
+    *,
+    dim: int,
+    n_tokens: int,
+    live: LiveCodec | None,
+    threads: int = 0,
+    unserved_by: str | None = None,
 ) -> Iterator[SegmentWriter]:
     """Write a segment that nothing refers to before a manifest does.
 
@@ -240,6 +249,7 @@ def new_segment(
         n_tokens: embeddings that will be appended.
         live: the codec of a coded segment; None makes a flat one.
         threads: for compression; 0 is all cores.
+        unserved_by: of a flat segment that is held, see `SegmentRef`.
 
     Raises:
         StorageError: the disk refused, or the files were collected meanwhile.
@@ -252,7 +262,7 @@ def new_segment(
             directory.create_by_path(segment_file(segment_id, PASSAGES_FILE)) as path,
             PassagesWriter(path) as passages,
         ):
-            writer = SegmentWriter(file, passages, (n_tokens, dim), live, threads)
+            writer = SegmentWriter(file, passages, (n_tokens, dim), live, threads, unserved_by)
             yield writer
             writer.finish_content()
         checksums = _write_checksums(directory, segment_id)

@@ -84,14 +84,18 @@ class Staging:
         live: LiveCodec | None,
         sequences: NDArray[np.uint64] | None,
         recall: Recall | None,
+        unserved_by: str | None = None,
     ) -> StagedSegment:
-        """Write a batch as a segment, coded if there is a codec, and renew it from now on."""
+        """Write a batch as a segment, coded if there is a codec that serves it, and renew it from
+        now on."""
+        live = None if unserved_by is not None else live
         with new_segment(
             self._directory,
             dim=batch.dim,
             n_tokens=batch.n_tokens,
             live=live,
             threads=self._threads,
+            unserved_by=unserved_by,
         ) as segment:
             segment.append_embeddings(batch.embeddings)
             segment.append_documents(batch.documents, sequences)

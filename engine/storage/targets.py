@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from .drift import FINE_BITS, is_stale
+from .drift import FINE_BITS, is_held, is_stale
 from .manifest import FLAT, Manifest
 from .segment import SegmentView
 from .segment_writer import LiveCodec
@@ -29,11 +29,13 @@ class Target:
         source: where its embeddings come from.
         converts: whether it ought to take another form than it has; False as well where it ought
             to and there is no source.
+        unserved_by: of a flat segment that stays held.
     """
 
     live: LiveCodec | None
     source: Source
     converts: bool
+    unserved_by: str | None = None
 
     @property
     def group(self) -> tuple[str | None, bool]:
@@ -47,7 +49,12 @@ class Target:
 
 
 def target_of(
-    view: SegmentView, manifest: Manifest, live: LiveCodec | None, *, from_text: bool
+    view: SegmentView,
+    manifest: Manifest,
+    live: LiveCodec | None,
+    *,
+    from_text: bool,
+    holding: bool = False,
 ) -> Target:
     """Choose a segment's next form.
 
@@ -59,9 +66,12 @@ def target_of(
         manifest: of its generation.
         live: the codec of new segments; None while the index is flat.
         from_text: whether there is an encoder for the index's texts.
+        holding: whether segments that are held may wait for centroids.
     """
     if live is None:
         return Target(None, Source.KEPT, converts=False)
+    if view.kind == FLAT and holding and is_held(manifest, view.files.ref):
+        return Target(None, Source.KEPT, converts=False, unserved_by=live.id)
     if view.kind == FLAT:
         return Target(live, Source.EMBEDDINGS, converts=True)
     if view.codec is live.codec and not is_stale(manifest, view.files.ref):

@@ -29,6 +29,7 @@ from .directory import Directory, SyncFailedError
 from .embedded_change import EmbeddedChange
 from .files import collected
 from .forks import tell_after_fork
+from .holding import unserved_by
 from .manifest import Manifest
 from .pins import keep
 from .queued_change import QueuedChange, require_sequence
@@ -85,7 +86,7 @@ class Writer(Closing):
         sequences: NDArray[np.uint64] | None = None,
         recall: Recall | None = None,
     ) -> StagedSegment:
-        """Write a batch as a segment that can be committed; coded if the index has a codec.
+        """Write a batch as a segment that can be committed; coded if a codec serves it.
 
         Args:
             batch: documents and their embeddings.
@@ -105,13 +106,15 @@ class Writer(Closing):
         self._require_open()
         _require_sequences(sequences, len(batch.documents))
         with self._reader.snapshot() as base:
-            dim, live = base.manifest.dim, live_codec(base)
+            manifest, live = base.manifest, live_codec(base)
+        dim = manifest.dim
         if batch.dim != dim:
             raise DimensionMismatchError(
                 f"The embeddings have dim {batch.dim}, the index has dim {dim}: use the encoder "
                 "that the index was made with."
             )
-        staged = self.guard(lambda: self._staging.write(batch, live, sequences, recall))
+        held = unserved_by(manifest, live, batch, threads=self.threads)
+        staged = self.guard(lambda: self._staging.write(batch, live, sequences, recall, held))
         with self.lock:
             self._staging.register(staged)
         return staged

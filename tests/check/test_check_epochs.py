@@ -8,7 +8,7 @@ from forgery import forge_manifest, read_manifest
 from lineage_tools import batch_of, domain, fill, new_index, passages
 
 import weft
-from weft.engine.storage import lineage
+from weft.engine.storage import holding, lineage
 from weft.engine.storage.maintenance import maintain
 from weft.engine.storage.replacement import Replacement
 from weft.engine.storage.writer import Writer
@@ -18,6 +18,14 @@ from weft.engine.storage.writer import Writer
 def grown(tmp_path_factory):
     """Segments a and b of a prefix, c of the longer codec, d of the next epoch, one flat."""
     path = tmp_path_factory.mktemp("grown") / "index"
+    with pytest.MonkeyPatch.context() as patch:
+        # Or what drifts would wait for the codec that it is to have none of.
+        patch.setattr(holding, "HELD_TOKENS", 0)
+        grow(path)
+    return path
+
+
+def grow(path):
     directory = new_index(path, bits=4)
     store: dict = {}
     with Writer(directory) as writer:
@@ -35,7 +43,6 @@ def grown(tmp_path_factory):
             assert work.commit() is not None
         fill(writer, store, "d", passages(domain(1), 60, 4))
         writer.commit(staged)
-    return path
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from lineage_tools import DIM, domain, passages
 
 from weft.engine.index import Index
+from weft.engine.storage import holding
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ def test_a_report_for_programs(weft, index):
     assert [step["name"] for step in report["steps"]] == ["convert"] and report["left"] == []
 
 
-def test_info_shows_epochs_drift_and_space(weft, index):
+def test_info_shows_epochs_drift_and_space(weft, index, monkeypatch):
+    monkeypatch.setattr(holding, "HELD_TOKENS", 0)
     weft("maintain", "-i", index)
     with Index.open(index) as opened:
         opened.add(ids=["b"], embeddings=[np.eye(DIM, dtype=np.float32)])
@@ -50,6 +52,9 @@ def test_info_shows_epochs_drift_and_space(weft, index):
     assert stats["reclaimable_bytes"] > 0
     text = " ".join(weft("info", "-i", index).stdout.split())
     assert "epoch 1" in text and "1 of them drifted" in text and "awaiting collection" in text
+    far = epoch["far_share"]
+    assert 0 < far < 1 and f"{far:.1%} of embeddings far (worst 100.0%)" in text
+    assert f"skew {epoch['skew']:.2f} (trained {epoch['trained_skew']:.2f})" in text
 
 
 def test_no_index(weft):

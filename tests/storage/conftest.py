@@ -4,6 +4,7 @@ import pytest
 from hooked import Hooked
 from storage_tools import new_index
 
+from weft.engine.storage import holding
 from weft.engine.storage.reader import Reader
 from weft.engine.storage.writer import Writer
 
@@ -42,3 +43,9 @@ def quick(directory):
     """The one that goes on meanwhile."""
     with Writer(directory) as writer:
         yield writer
+
+
+@pytest.fixture
+def unheld(monkeypatch):
+    """Whatever is added is compressed at once, as it is beyond the bound of what may be held."""
+    monkeypatch.setattr(holding, "HELD_TOKENS", 0)

@@ -20,6 +20,8 @@ from weft.engine.storage.reader import Reader
 from weft.engine.storage.replacement import Replacement
 from weft.engine.storage.writer import Writer
 
+pytestmark = pytest.mark.usefixtures("unheld")
+
 
 def test_a_conversion_goes_on_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "STEP_TOKENS", 700)

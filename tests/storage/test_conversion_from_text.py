@@ -7,13 +7,15 @@ from word_encoder import WordEncoder
 
 from weft.engine.documents import Document
 from weft.engine.ingest import encoded_batches
-from weft.engine.storage import conversion, encoding, lineage
+from weft.engine.storage import conversion, drift, encoding, holding, lineage
 from weft.engine.storage.batch import EncodedBatch
 from weft.engine.storage.compaction import compact
 from weft.engine.storage.maintenance import maintain
 from weft.engine.storage.replacement import Replacement
 from weft.engine.storage.sampling import training_sample
 from weft.engine.storage.writer import Writer
+
+pytestmark = pytest.mark.usefixtures("unheld")
 
 WORDS = [f"w{number}" for number in range(300)]
 
@@ -183,7 +185,8 @@ def test_what_stays_costs_the_next_run_little(tmp_path, monkeypatch, encode):
 def test_a_sample_in_vain_costs_little(tmp_path, monkeypatch, encode, appends):
     """An epoch that cannot begin is found out from a few documents, wherever the others stand."""
     monkeypatch.undo()
-    monkeypatch.setattr(lineage, "MAX_APPENDED", 4 if appends else 1)
+    monkeypatch.setattr(drift, "MAX_PREFIXES", drift.MAX_PREFIXES if appends else 0)
+    monkeypatch.setattr(holding, "HELD_TOKENS", 0)
     with Writer(new_index(tmp_path / "index", bits=2, flat_below_tokens=500)) as writer:
         add_from_text(writer, encode, "t", 100)
         maintain(writer, encode)

@@ -19,7 +19,7 @@ from weft.engine.storage.writer import Writer
 
 
 @pytest.fixture
-def coded(tmp_path):
+def coded(tmp_path, unheld):
     """A compressed index of one domain; three segments of it, one from elsewhere."""
     directory, store = new_index(tmp_path / "index", bits=4), {}
     with Writer(directory) as writer:

@@ -26,6 +26,8 @@ from weft.engine.storage.maintenance import maintain
 from weft.engine.storage.replacement import Replacement
 from weft.engine.storage.writer import Writer
 
+pytestmark = pytest.mark.usefixtures("unheld")
+
 
 def commit_codec(writer, write):
     """Commit a codec alone, as a step of maintenance does."""
@@ -194,13 +196,13 @@ def test_codes_of_a_short_prefix_are_widened_where_they_are_merged(tmp_path, mon
             codec, training = train_codec(*sample, **options)
             return replace(codec, centroids=centroids, cells=None), training
 
-        monkeypatch.setattr(lineage, "train_codec", enlarged)
-        maintain(writer)
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(lineage, "train_codec", enlarged)
+            maintain(writer)
         fill(writer, {}, "b", passages(domain(2), 30, 2))
-        monkeypatch.setattr(lineage, "drifted_views", lambda base: base.segments)
-        append(writer)
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(lineage, "drifted_views", lambda base: base.segments)
+            append(writer)
         fill(writer, {}, "c", passages(domain(2), 30, 3))
         with writer.snapshot() as snapshot:
             kinds = [view.codes.dtype.itemsize for view in snapshot.segments]
