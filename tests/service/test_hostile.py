@@ -1,13 +1,11 @@
 """Hostile requests: each gets 4xx with a reason, and not a file comes or goes."""
 
-import base64
 import json
 import socket
 
 import httpx
-import numpy as np
 import pytest
-from running_service import ADMIN, fill, running
+from running_service import ADMIN, nested, refused, running, tree
 
 JSON = {"Content-Type": "application/json"}
 TRAVERSALS = [
@@ -20,55 +18,6 @@ NAMES = [
     *("../x", "..", ".", "", "/", "/abs", "a/b", "a\\b", "a\0b", "x" * 64, "x" * 10_000),
     *("é", "UP", ".weft-service", "-a", "_a", "a b", "a\n", "a.b", " a", "\ud7ff"),
 ]
-
-
-def nested(depth, innermost):
-    for _ in range(depth):
-        innermost = {"$not": innermost}
-    return innermost
-
-
-def nested_openai(depth):
-    inner = {"type": "eq", "key": "a", "value": 1}
-    for _ in range(depth):
-        inner = {"type": "and", "filters": [inner]}
-    return inner
-
-
-def tree(folder):
-    """All that lies below a folder, but for marks of readers and locks."""
-    return {
-        str(path.relative_to(folder)): path.stat().st_mtime_ns
-        for path in folder.rglob("*")
-        if path.is_file() and "pins" not in path.parts and "locks" not in path.parts
-    }
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
-    """A service whose folder lies in another one that is watched as well."""
-    outside = tmp_path_factory.mktemp("outside")
-    with running(outside / "srv" / "root") as service, service.client() as client:
-        fill(client)
-        yield outside, service, client
-
-
-@pytest.fixture
-def unchanged(guarded):
-    outside, _, client = guarded
-    before = tree(outside)
-    generation = client.get("/v1/collections/threads").json()["stats"]["generation"]
-    yield client
-    after = client.get("/v1/collections/threads").json()["stats"]["generation"]
-    assert (tree(outside), after) == (before, generation)
-
-
-def refused(answer):
-    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text[:300])
-    body = answer.json()
-    reason = body["error"]["message"] if "error" in body else body["detail"]
-    assert reason and len(reason) < 2000
-    return reason
 
 
 @pytest.mark.parametrize("name", TRAVERSALS, ids=lambda name: name[:20])
@@ -119,111 +68,6 @@ def test_names_in_bodies_lead_nowhere(unchanged, name):
     refused(unchanged.post("/v1/collections", json={"name": name}))
     refused(unchanged.post("/v1/embeddings", json={"model": name, "input": "x"}))
     refused(unchanged.post("/v1/vector_stores/threads/files", json={"file_id": name}))
-
-
-def search(client, **body):
-    return client.post("/v1/collections/threads/search", json=body)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"query": "x", "k": 0},
-        {"query": "x", "k": -1},
-        {"query": "x", "k": 1001},
-        {"query": "x", "k": 10**30},
-        {"query": "x", "k": 1.5},
-        {"query": "x", "k": "10"},
-        {"query": "x", "k": True},
-        {"query": "x", "k": None},
-        {"query": "x", "surprise": 1},
-        {"query": "x", "threads": 64},
-        {"query": "x", "effort": "most"},
-        {"query": "x", "effort": "exact", "exact": False},
-        {"query": "x", "nprobe": 0},
-        {"query": "x", "ndocs": 10**9},
-        {"query": "x", "group_by": "chunk"},
-        {"query": "x", "fields": ["vectors"]},
-        {"query": ""},
-        {"query": "  "},
-        {"query": 7},
-        {"query": "x" * 100_001},
-        {"query": "x", "embeddings": [[1.0] * 32]},
-        {},
-        {"embeddings": []},
-        {"embeddings": [[]]},
-        {"embeddings": [[1.0] * 31]},
-        {"embeddings": [[1.0] * 32, [1.0]]},
-        {"embeddings": [["1"] * 32]},
-        {"embeddings": [[True] * 32]},
-        {"embeddings": [[1e300] * 32]},
-        {"embeddings": [[1e38] * 32]},
-        {"embeddings": "not base64!"},
-        {"embeddings": base64.b64encode(b"abc").decode()},
-        {"embeddings": base64.b64encode(np.full(32, np.nan, "<f4").tobytes()).decode()},
-        {"embeddings": base64.b64encode(np.full(32, np.inf, "<f4").tobytes()).decode()},
-        {"embeddings": base64.b64encode(np.ones((5000, 32), "<f4").tobytes()).decode()},
-        {"query": "x", "filter": nested(17, {"year": 1})},
-        {"query": "x", "filter": nested(150, {"year": 1})},
-        {"query": "x", "filter": {"year": {"$in": list(range(2000))}}},
-        {"query": "x", "filter": {"$where": "1"}},
-        {"query": "x", "filter": {"year": {"$gt": None}}},
-        {"query": "x", "filter": {"": 1}},
-        {"query": "x", "filter": []},
-        {"query": "x", "filter": {"$or": [{"a": 1}] * 1100}},
-    ],
-    ids=lambda body: json.dumps(body)[:40],
-)
-def test_searches_that_cannot_be_answered(unchanged, body):
-    refused(search(unchanged, **body))
-
-
-@pytest.mark.parametrize(
-    "filters",
-    [
-        nested_openai(17),
-        nested_openai(90),
-        {"type": "and", "filters": []},
-        {"type": "and", "filters": [{"type": "eq", "key": "a", "value": 1}] * 1100},
-        {"type": "eq", "key": "$where", "value": 1},
-        {"type": "eq", "key": "", "value": 1},
-        {"type": "eq", "key": "a"},
-        {"type": "eq", "key": "a", "value": 1, "more": 1},
-        {"type": "in", "key": "a", "value": "text"},
-        {"type": "gt", "key": "a", "value": True},
-        {"type": ["eq"], "key": "a", "value": 1},
-        {},
-    ],
-    ids=lambda filters: json.dumps(filters)[:40],
-)
-def test_filters_of_openai_that_are_not_understood(unchanged, filters):
-    body = {"query": "x", "filters": filters}
-    refused(unchanged.post("/v1/vector_stores/threads/search", json=body))
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b'"text"',
-        b"\xff\xfe",
-        b'{"query": "x"} trailing',
-        b'{"query": "\xff"}',
-        b'{"query": "\\ud800"}',
-        b'{"query": NaN}',
-        b'{"query": "x", "centroid_score_threshold": 1e999, "algorithm": "plaid"}',
-        b"[" * 100_000,
-        b'{"filter":' * 5000,
-        b'{"query": "x", "k": ' + b"9" * 5000 + b"}",
-    ],
-    ids=lambda data: repr(data[:24]),
-)
-def test_bodies_that_are_no_search(unchanged, data):
-    path = "/v1/collections/threads/search"
-    refused(unchanged.post(path, content=data, headers=JSON))
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "x/" * 9])
@@ -355,11 +199,11 @@ def test_forms_that_are_no_upload(unchanged, form):
 def test_a_files_name_leads_nowhere(guarded):
     outside, _, client = guarded
     before = {path for path in tree(outside) if ".weft-service" not in path}
-    for name in ("../../evil.txt", "/etc/passwd", "a\\..\\b", "x" * 5000, "né.txt"):
+    for name in ("../../evil.txt", "/etc/passwd", "a\\..\\b", "x" * 3000, "né.txt"):
         upload = client.post(
             "/v1/files", data={"purpose": "assistants"}, files={"file": (name, b"x")}
         )
-        assert upload.status_code == 200
+        assert upload.status_code == 200, (name, upload.text)
         content = client.get(f"/v1/files/{upload.json()['id']}/content")
         assert content.headers["content-type"] == "application/octet-stream"
         assert client.delete(f"/v1/files/{upload.json()['id']}").status_code == 200

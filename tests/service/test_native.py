@@ -67,6 +67,20 @@ def test_filters_and_search_parameters_reach_the_engine(client, threads, oracle)
     assert len(passages) == 3
 
 
+@pytest.mark.parametrize("hybrid", ["rrf", "weighted", 0.3, {"fusion": "rrf", "rank_constant": 9}])
+def test_hybrid_searches_are_the_engines(client, threads, oracle, hybrid):
+    wanted = expected(oracle.search(QUERY, 3, hybrid=hybrid))
+    assert found(search(client, query=QUERY, k=3, hybrid=hybrid)) == wanted
+    vectors = in_base64(oracle.encode_queries([QUERY])[0])
+    by_vectors = {"embeddings": vectors, "k": 3, "hybrid": hybrid}
+    assert found(search(client, **by_vectors, query_text=QUERY)) == wanted
+    assert search(client, **by_vectors).status_code == 400
+    queries = [QUERY, {"embeddings": vectors, "query_text": QUERY}]
+    body = {"queries": queries, "k": 3, "hybrid": hybrid}
+    batch = client.post("/v1/collections/threads/search/batch", json=body).json()["results"]
+    assert [[hit["id"] for hit in hits] for hits in batch] == [[id for id, _ in wanted]] * 2
+
+
 def test_a_batch_is_the_single_searches_on_one_generation(client, threads):
     queries = [QUERY, {"query": "held taut"}]
     answer = client.post(

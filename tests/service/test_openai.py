@@ -122,6 +122,9 @@ def test_options_of_a_search(client, store):
     scores = [result.score for result in search(store.id, query="ferry").data]
     options = {"ranker": "auto", "score_threshold": (scores[0] + scores[1]) / 2}
     assert len(search(store.id, query="ferry", ranking_options=options).data) == 1
+    weights = {"hybrid_search": {"embedding_weight": 0, "text_weight": 1}}
+    words = search(store.id, query="fifths", ranking_options=weights)
+    assert names(words) == ["violin.txt"] and words.data[0].score == 1
     both = search(store.id, query=["the ferry's times", "baking bread"], max_num_results=2)
     assert set(names(both)) == {"ferry.txt", "bread.md"}
 

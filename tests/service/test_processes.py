@@ -79,8 +79,8 @@ def test_two_processes_are_one_service(tmp_path):
 def test_what_is_under_way_is_answered_before_the_end(tmp_path):
     with served(tmp_path / "root", log=tmp_path / "log") as (process, client):
         client.post("/v1/collections", json={"name": "texts"})
-        text = "a long text about many things. " * 400
-        body = {"documents": [{"id": str(n), "text": text} for n in range(3)]}
+        text = "a long text about many things. " * 200
+        body = {"documents": [{"id": str(n), "text": text} for n in range(2)]}
         answers = []
         path = "/v1/collections/texts/documents"
         writer = threading.Thread(target=lambda: answers.append(client.put(path, json=body)))

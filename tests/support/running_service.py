@@ -75,3 +75,26 @@ def fill(client, name="threads", documents=THREADS):
     put = client.put(f"/v1/collections/{name}/documents", json={"documents": documents})
     assert put.status_code == 200, put.text
     return put.json()["generation"]
+
+
+def nested(depth, innermost):
+    for _ in range(depth):
+        innermost = {"$not": innermost}
+    return innermost
+
+
+def tree(folder):
+    """All that lies below a folder, but for marks of readers and locks."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and "pins" not in path.parts and "locks" not in path.parts
+    }
+
+
+def refused(answer):
+    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text[:300])
+    body = answer.json()
+    reason = body["error"]["message"] if "error" in body else body["detail"]
+    assert reason and len(reason) < 2000
+    return reason
