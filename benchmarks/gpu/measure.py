@@ -156,8 +156,9 @@ def search_floors(built: Built, ceilings: Ceilings, limits: dict[str, int]) -> d
 class Searching:
     """The same index searched by the GPU, by the processor and by torch."""
 
-    def __init__(self, built: Built, asked: torch.Tensor, ceilings: Ceilings) -> None:
+    def __init__(self, built: Built, asked: torch.Tensor, ceilings: Ceilings, n_batch: int) -> None:
         self.built, self.asked, self.ceilings = built, asked, ceilings
+        self.n_batch = n_batch
         self.queries = [np.ascontiguousarray(query) for query in asked.cpu().numpy()]
         self.codec = kernels.device_codec(*built.codec)
         self.segments = [kernels.device_segment(*built.arrays, residuals_on="device")]
@@ -179,7 +180,7 @@ class Searching:
         return ms
 
     def in_batches(self, k: int) -> None:
-        many = self.queries * max(1, 1024 // len(self.queries))
+        many = self.queries * max(1, self.n_batch // len(self.queries))
         limits = SETTINGS[k]
         ask = lambda: self.codec.search_batch(many, self.segments, [None], **limits)  # noqa: E731
         seconds = median_ms(ask, 5) / 1e3
@@ -217,14 +218,10 @@ class Searching:
         agree = []
         for query, (pids, scores) in zip(self.queries, found, strict=True):
             best = self.one(query, parity)
-            known = dict(zip(best[1].tolist(), best[2].tolist(), strict=True))
-            tenth = best[2][9]
-            agree.append(
-                all(
-                    known.get(pid, score) >= tenth - 2e-2
-                    for pid, score in zip(pids.tolist(), scores.tolist(), strict=True)
-                )
-            )
+            ours, tenth = set(best[1][:10].tolist()), float(best[2][9])
+            # Torch reconstructs in float16: what it has beyond ours must score like our tenth.
+            pairs = zip(pids.tolist(), scores.tolist(), strict=True)
+            agree.append(all(pid in ours or score <= tenth + 2e-2 for pid, score in pairs))
         self.rows.append(
             row("parity: torch's ten are ours (fp16 ties)", statistics.mean(agree), "")
         )
@@ -302,7 +299,7 @@ def main() -> None:
     world = make_world(device, max(8, n_centroids // 32))
     asked = queries(world, arguments.queries, 99)
     built = build(world, arguments.passages, n_centroids, arguments.bits, asked)
-    searching = Searching(built, asked, ceilings)
+    searching = Searching(built, asked, ceilings, 8 if dry else 1024)
     ours_ms = searching.singly(10, 5 if dry else 500)
     searching.singly(100, 5 if dry else 500)
     for k in SETTINGS:
