@@ -27,11 +27,11 @@ from weft.engine.training.teachers import Blend, MaxSimTeacher, PooledTeacher
 from weft.engine.training.texts import Texts, write_texts
 
 SETTINGS = TrainingSettings(
-    steps=40,
+    steps=24,
     batch=16,
     ways=4,
     learning_rate=2e-5,
-    warmup=4,
+    warmup=3,
     dtype="bf16",
     save_every=10,
     dropout=False,

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 
 from ... import kernels
 from ..documents import Hit
-from ..encoder.base import Encoder
+from ..encoder.base import Encoder, FloatArray
 from ..errors import InvalidParameterError, InvalidTrainingDataError
 from ..index import Index
 from ..shown import shown
@@ -82,10 +82,12 @@ class Mined:
     Args:
         example: passage ids are `document id#ordinal`; scores are the teacher's, if there is one.
         passages: passage id to text.
+        languages: passage id to BCP-47 tag, where the index's encoder has language adapters.
     """
 
     example: Example
     passages: dict[str, str]
+    languages: dict[str, str] = field(default_factory=dict)
 
 
 def mine(
@@ -125,15 +127,40 @@ def mine(
         for first in range(0, len(ids), _QUERIES_AT_ONCE):
             some = ids[first : first + _QUERIES_AT_ONCE]
             texts = [queries[id] for id in some]
-            found = view.search_batch(texts, settings.depth, group_by="passage")
-            for id, text, hits in zip(some, texts, found, strict=True):
-                one = _Query(id, text, view, index.encoder)
+            asked = _asked(index.encoder, queries, some)
+            found = view.search_batch(asked, settings.depth, group_by="passage")
+            for id, text, vectors, hits in zip(some, texts, asked, found, strict=True):
+                one = _Query(id, text, vectors, view, index.encoder)
                 for document in relevant[id][: settings.positives]:
                     mined = _example(one, document, set(relevant[id]), hits, settings, teacher)
                     if mined is not None:
-                        yield mined
+                        yield _with_languages(mined, one)
             if progress is not None:
                 progress(min(len(ids), first + len(some)), len(ids))
+
+
+def _asked(encoder: Encoder, queries: Mapping[str, str], ids: Sequence[str]) -> list[FloatArray]:
+    """Vectors of queries, each through its language's adapter where the encoder has some."""
+    texts = [queries[id] for id in ids]
+    record = getattr(queries, "record", None)
+    if not getattr(encoder, "languages", ()) or record is None:
+        return encoder.encode_queries(texts)
+    # Only checkpoints have adapters, and their method takes languages beside the protocol's texts.
+    checkpoint: Any = encoder
+    found: list[FloatArray] = checkpoint.encode_queries(
+        texts, languages=[record(id).language for id in ids]
+    )
+    return found
+
+
+def _with_languages(mined: Mined, query: _Query) -> Mined:
+    """The example with its passages' languages, where the encoder has adapters for them."""
+    if not getattr(query.encoder, "languages", ()):
+        return mined
+    owners = {id: id.rpartition("#")[0] for id in mined.passages}
+    documents = query.view.get(list(dict.fromkeys(owners.values())))
+    known = {one.id: one.language for one in documents if one is not None and one.language}
+    return replace(mined, languages={p: known[d] for p, d in owners.items() if d in known})
 
 
 def _relevant(grades: Mapping[str, int]) -> list[str]:
@@ -146,6 +173,7 @@ class _Query:
 
     id: str
     text: str
+    vectors: FloatArray
     view: IndexView
     encoder: Encoder
 
@@ -202,7 +230,7 @@ def _positive(query: _Query, document: str, hits: Sequence[Hit]) -> tuple[str, s
     vectors = query.encoder.encode_passages(texts, languages=[found.language] * len(texts))
     offsets = np.cumsum([0, *map(len, vectors)], dtype=np.int64)
     rows = np.ascontiguousarray(np.concatenate(vectors), dtype=np.float32)
-    best = int(np.argmax(kernels.maxsim(query.view.query_vectors([query.text])[0], rows, offsets)))
+    best = int(np.argmax(kernels.maxsim(query.vectors, rows, offsets)))
     return f"{document}#{best}", texts[best]
 
 

@@ -135,9 +135,11 @@ def keep_mined(place: Path, mined: Iterable[Mined]) -> int:
             "others beside it. Do the judgements name documents of this collection?"
         )
     texts: dict[str, str] = {}
+    languages: dict[str, str] = {}
     for one in found:
         texts |= one.passages
-    write_texts(place / PASSAGES, texts)
+        languages |= one.languages
+    write_texts(place / PASSAGES, texts, languages)
     return write_examples(place / EXAMPLES, (one.example for one in found))
 
 

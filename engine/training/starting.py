@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
@@ -82,59 +83,66 @@ def prepare(
         raise InvalidParameterError(
             f"projection is {projection!r}: use one of {', '.join(PROJECTIONS)}."
         )
-    longest = positions(checkpoint.config)
-    query_maxlen = min(_QUERY_MAXLEN, longest) if query_maxlen is None else query_maxlen
-    document_maxlen = min(_DOCUMENT_MAXLEN, longest) if document_maxlen is None else document_maxlen
-    for label, value in (("query_maxlen", query_maxlen), ("document_maxlen", document_maxlen)):
-        if not 8 <= value <= longest:
-            raise InvalidParameterError(f"{label} is {value}: use 8 to {longest}, its positions.")
-    rules = EncodingRules(
-        query_marker=None,
-        document_marker=None,
-        query_maxlen=query_maxlen,
-        document_maxlen=document_maxlen,
-        expand_queries=expand_queries,
-        attend_to_mask_tokens=False,
-        skiplist=PUNCTUATION,
-        lower_case=checkpoint.rules.lower_case,
-    )
+    rules = _rules(checkpoint, query_maxlen, document_maxlen, expand_queries)
     start = replace(checkpoint, layout=Layout.PYLATE, rules=rules)
     backbone = load_transformer(start).float()
     drop_unused(backbone)
     width = int(backbone.config.hidden_size)
     if not 1 <= dim <= width:
         raise InvalidParameterError(f"dim is {dim}: use 1 to {width}, the backbone's hidden size.")
-    if markers:
-        start = _with_markers(start, backbone, folder)
-    if projection == "pca":
-        matrix = _principal_directions(start, backbone, sample, dim)
-    else:
-        matrix = _orthogonal(width, dim, seed)
-    made = Projection(matrix, None, _same, False, None)
-    write_pylate(TrainableEncoder(start, backbone, [TrainableProjection(made)]), folder)
+    with TemporaryDirectory(prefix="weft-tokenizer-") as aside:
+        if markers:
+            start = _with_markers(start, backbone, Path(aside))
+        if projection == "pca":
+            matrix = _principal_directions(start, backbone, sample, dim)
+        else:
+            matrix = _orthogonal(width, dim, seed)
+        made = Projection(matrix, None, _same, False, None)
+        write_pylate(TrainableEncoder(start, backbone, [TrainableProjection(made)]), folder)
     return folder
+
+
+def _rules(
+    checkpoint: Checkpoint, query_maxlen: int | None, document_maxlen: int | None, expand: bool
+) -> EncodingRules:
+    """ColBERT's rules, without markers yet."""
+    longest = positions(checkpoint.config)
+    query = min(_QUERY_MAXLEN, longest) if query_maxlen is None else query_maxlen
+    document = min(_DOCUMENT_MAXLEN, longest) if document_maxlen is None else document_maxlen
+    for label, value in (("query_maxlen", query), ("document_maxlen", document)):
+        if not 8 <= value <= longest:
+            raise InvalidParameterError(f"{label} is {value}: use 8 to {longest}, its positions.")
+    return EncodingRules(
+        query_marker=None,
+        document_marker=None,
+        query_maxlen=query,
+        document_maxlen=document,
+        expand_queries=expand,
+        attend_to_mask_tokens=False,
+        skiplist=PUNCTUATION,
+        lower_case=checkpoint.rules.lower_case,
+    )
 
 
 def _same(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def _with_markers(checkpoint: Checkpoint, backbone: Any, folder: Path) -> Checkpoint:
+def _with_markers(checkpoint: Checkpoint, backbone: Any, aside: Path) -> Checkpoint:
     """BERT's unused tokens where the vocabulary has them, else two tokens added to it."""
     vocabulary = load_vocabulary(checkpoint)
     markers = _BERT_MARKERS
     if any(vocabulary.number(marker) is None for marker in markers):
         markers = _ADDED_MARKERS
-        checkpoint = _extended(checkpoint, backbone, folder)
+        checkpoint = _extended(checkpoint, backbone, aside)
     rules = replace(checkpoint.rules, query_marker=markers[0], document_marker=markers[1])
     return replace(checkpoint, rules=rules)
 
 
-def _extended(checkpoint: Checkpoint, backbone: Any, folder: Path) -> Checkpoint:
+def _extended(checkpoint: Checkpoint, backbone: Any, place: Path) -> Checkpoint:
     """The checkpoint with a tokenizer that knows the added markers, and rows for them."""
     from transformers import AutoTokenizer
 
-    place = folder.with_name(folder.name + ".tokenizer")
     tokenizer: Any = AutoTokenizer.from_pretrained(
         checkpoint.backbone, local_files_only=True, trust_remote_code=False
     )

@@ -122,12 +122,18 @@ class TextMapping(Mapping[str, str]):
         return Text(self._texts[id], None, f"{self.path}, {id!r}")
 
 
-def write_texts(path: Path, texts: Mapping[str, str]) -> None:
-    """Write texts as JSON lines, whole or not at all."""
+def write_texts(
+    path: Path, texts: Mapping[str, str], languages: Mapping[str, str] | None = None
+) -> None:
+    """Write texts, with their languages where they have one, as JSON lines, whole or not at all."""
+    tags = languages or {}
     aside = path.with_name(path.name + ".part")
     with aside.open("w", encoding="utf-8") as file:
         for id, text in texts.items():
-            file.write(json.dumps({"_id": id, "text": text}, ensure_ascii=False) + "\n")
+            record = {"_id": id, "text": text}
+            if id in tags:
+                record["language"] = tags[id]
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
     aside.replace(path)
 
 

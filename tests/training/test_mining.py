@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
-from toy_training import PASSAGES, QUERIES
+from checkpoints import plain
+from toy_training import PASSAGES, QUERIES, write_lines
 
 import weft
 from weft.engine.errors import InvalidParameterError, InvalidTrainingDataError
 from weft.engine.training.mining import MiningSettings, mine
 from weft.engine.training.nway import NWayFile
 from weft.engine.training.rounds import keep_mined
+from weft.engine.training.starting import prepare
+from weft.engine.training.texts import Texts
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,30 @@ def test_queries_without_a_document_in_the_index_give_nothing(index, tmp_path):
         list(mine(index, QUERIES, {"q9": {"p0": 1}}))
     with pytest.raises(InvalidTrainingDataError, match="no example"):
         keep_mined(tmp_path, [])
+
+
+def test_languages_of_queries_and_passages_are_kept(tmp_path):
+    plain(tmp_path / "xmod", "xmod")
+    start = prepare(tmp_path / "xmod", tmp_path / "s", dim=8, sample=list(PASSAGES.values()))
+    lines = [{"_id": id, "text": text, "language": "de"} for id, text in QUERIES.items()]
+    queries = Texts(write_lines(tmp_path / "q.jsonl", lines))
+    documents = [
+        weft.Document(id, text, language="zh" if id == "p0" else None)
+        for id, text in PASSAGES.items()
+    ]
+    with weft.Index.create(tmp_path / "i", encoder=start) as index:
+        index.add(documents)
+        keep_mined(tmp_path, mine(index, queries, {"q1": {"p1": 1}}))
+        vectors = weft.load_encoder(start).encode_queries([QUERIES["q1"]], languages=["de"])[0]
+        found = [hit.id for hit in index.search(vectors, 10) if hit.id != "p1"]
+        assert found != [hit.id for hit in index.search(QUERIES["q1"], 10) if hit.id != "p1"]
+    example = NWayFile(tmp_path / "mined.jsonl", scored=False)[0]
+    assert [id.partition("#")[0] for id in example.passage_ids] == ["p1", *found]
+    passages = Texts(tmp_path / "passages.jsonl")
+    assert {id: passages.record(id).language for id in ("p0#0", "p1#0")} == {
+        "p0#0": "zh",
+        "p1#0": None,
+    }
 
 
 def test_what_is_kept_can_be_trained_on(index, tmp_path):
