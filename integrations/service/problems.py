@@ -41,6 +41,7 @@ _STATUS: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (errors.IndexExistsError, 409, "collection_exists"),
     (errors.MissingDependencyError, 501, "missing_dependency"),
     (errors.EncoderError, 503, "encoder_unavailable"),
+    (errors.DeviceError, 503, "device_unavailable"),
     (errors.UnsupportedFormatError, 503, "unsupported_format"),
     (errors.CorruptIndexError, 500, "corrupt_index"),
     (errors.QueueFullError, 503, "queue_full"),
