@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .cells import Cells, assign, float_rows
+from .cells import Cells, float_rows
 from .kmeans import build_cells, train_centroids
 from .model import Codec
 from .training import (
@@ -59,13 +59,14 @@ def append_centroids(
     """
     order = np.random.default_rng(seed).permutation(len(sample))
     n_heldout = min(HELDOUT_ROWS, int(len(sample) * HELDOUT_SHARE))
-    cosines = assign(sample, codec.centroids, codec.cells, threads=threads)[1]
+    cosines = codec.centroid_cosines(sample, threads=threads)
     bad = order[n_heldout:][cosines[order[n_heldout:]] < served]
     if not len(bad):
         return None
     share = len(bad) / (len(sample) - n_heldout)
     wanted = _supported(min(at_most, n_centroids(round(n_embeddings * share))), len(bad))
-    rows = float_rows(sample[np.sort(bad[: wanted * MOST_PER_CENTROID])])
+    chosen = sample[np.sort(bad[: wanted * MOST_PER_CENTROID])]
+    rows = float_rows(codec.rotated(chosen, threads=threads))
     longer = _joined(codec, _train(rows, wanted, seed, threads), seed, threads)
     # A sample too small to be cut serves as both.
     heldout = sample[order[:n_heldout]] if n_heldout else sample

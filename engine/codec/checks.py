@@ -10,6 +10,7 @@ import numpy as np
 from .. import limits
 from ..errors import CorruptIndexError
 from .buckets import SUPPORTED_BITS
+from .rotation import find_rotation_problem
 
 if TYPE_CHECKING:
     from .cells import Cells
@@ -22,11 +23,15 @@ STORED: Final = {
     "inverse_norm_range": (np.float32, 1),
 }
 STORED_CELLS: Final = {"cell_centroids": (np.float16, 2), "cell_offsets": (np.int64, 1)}
+STORED_ROTATION: Final = {"rotation": (np.float32, 2)}
 
 
 def check_stored(tensors: Mapping[str, np.ndarray[Any, Any]]) -> None:
     """Raise `CorruptIndexError` unless names, dtypes and ranks are those of a stored codec."""
-    expected = {**STORED, **STORED_CELLS} if STORED_CELLS.keys() & tensors.keys() else STORED
+    expected = dict(STORED)
+    for optional in (STORED_CELLS, STORED_ROTATION):
+        if optional.keys() & tensors.keys():
+            expected |= optional
     if tensors.keys() != expected.keys():
         raise CorruptIndexError(
             f"The codec's tensors are {sorted(tensors)}, not {sorted(expected)}: "
@@ -59,6 +64,10 @@ def _problems(codec: Codec) -> Iterable[str | None]:
         yield f"inverse_norm_range is [{low}, {high}], not 0 < low < high"
     if codec.cells is not None:
         yield from _cell_problems(codec.cells, len(codec.centroids), codec.centroids.shape[1])
+    if codec.rotation is not None:
+        yield find_rotation_problem(codec.rotation) or None
+        if codec.dim % len(codec.rotation):
+            yield f"rotation has {len(codec.rotation)} rows, which do not divide dim {codec.dim}"
 
 
 def _cell_problems(cells: Cells, n_centroids: int, dim: int) -> Iterable[str | None]:

@@ -20,8 +20,10 @@ from ..errors import (
 )
 from .cells import DEFAULT_PROBES, Cells, chunks, float_rows, native_rows
 from .checks import check_stored, find_problem
+from .rotation import rotate
 
 FloatArray = NDArray[np.float32]
+Rows = NDArray[np.float32] | NDArray[np.float16]
 CodeArray = NDArray[np.uint16] | NDArray[np.uint32]
 
 
@@ -70,6 +72,8 @@ class Codec:
         inverse_norm_range: float32 [2], 0 < low < high.
         bits: 1, 2, 4 or 8 per dimension.
         cells: the two-level structure that speeds assignment up; None assigns exhaustively.
+        rotation: float32 [b, b], orthogonal: centroids and residuals are those of embeddings
+            rotated by it, see `rotate`; None leaves embeddings as they are.
 
     Raises:
         InvalidParameterError: a tensor is not as described.
@@ -83,6 +87,7 @@ class Codec:
     inverse_norm_range: FloatArray
     bits: int
     cells: Cells | None = None
+    rotation: FloatArray | None = None
 
     def __post_init__(self) -> None:
         problem = find_problem(self)
@@ -153,14 +158,25 @@ class Codec:
         Raises:
             DimensionMismatchError: the embeddings have another dim.
         """
-        return self._assign(embeddings, probes, threads)[0]
+        return self._assign(self.rotated(embeddings, threads=threads), probes, threads)[0]
 
-    def _assign(
-        self, embeddings: NDArray[np.floating], probes: int, threads: int
-    ) -> tuple[CodeArray, FloatArray]:
-        """Codes in the stored dtype, and the dot products with their centroids."""
-        self._check(embeddings)
-        rows = native_rows(embeddings)
+    def rotated(self, rows: NDArray[np.floating], *, threads: int = 0) -> Rows:
+        """Rows as centroids stand: query vectors to be scored, embeddings to be compressed.
+
+        Args:
+            rows: float32 or float16 [n, dim].
+            threads: 0 for all cores.
+
+        Raises:
+            DimensionMismatchError: the rows have another dim.
+        """
+        self._check(rows)
+        if self.rotation is None:
+            return native_rows(rows)
+        return rotate(rows, self.rotation, threads=threads)
+
+    def _assign(self, rows: Rows, probes: int, threads: int) -> tuple[CodeArray, FloatArray]:
+        """Codes of rotated rows in the stored dtype, and dot products with their centroids."""
         if self.cell_index is None:
             codes, scores = kernels.assign(rows, self.centroids, threads=threads)
         else:
@@ -169,7 +185,8 @@ class Codec:
 
     def centroid_cosines(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> FloatArray:
         """float32 [n]: cosines between unit embeddings [n, dim] and their centroids."""
-        return self._assign(embeddings, DEFAULT_PROBES, threads)[1]
+        rows = self.rotated(embeddings, threads=threads)
+        return self._assign(rows, DEFAULT_PROBES, threads)[1]
 
     def compress(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> Compressed:
         """Turn embeddings into codes, packed residuals and inverse norms, chunk by chunk.
@@ -184,9 +201,10 @@ class Codec:
         Raises:
             DimensionMismatchError: the embeddings have another dim.
         """
-        codes, scores = self._assign(embeddings, DEFAULT_PROBES, threads)
+        rows = self.rotated(embeddings, threads=threads)
+        codes, scores = self._assign(rows, DEFAULT_PROBES, threads)
         residuals, inverse_norms = kernels.compress(
-            native_rows(embeddings),
+            rows,
             self.centroids,
             codes,
             self.bucket_cutoffs,
@@ -204,7 +222,7 @@ class Codec:
         *,
         threads: int = 0,
     ) -> FloatArray:
-        """Rebuild embeddings: (centroid + bucket weights) times the inverse norm.
+        """Rebuild embeddings: (centroid + bucket weights) times the inverse norm, turned back.
 
         Args:
             codes, residuals, inverse_norms: as `Compressed` holds them.
@@ -213,7 +231,7 @@ class Codec:
         Returns:
             float32 [n, dim], of length 1 up to the step of the inverse norm byte.
         """
-        return kernels.decompress(
+        rows = kernels.decompress(
             codes,
             residuals,
             inverse_norms,
@@ -222,6 +240,9 @@ class Codec:
             self.inverse_norm_range,
             threads=threads,
         )
+        if self.rotation is None:
+            return rows
+        return rotate(rows, self.rotation, inverse=True, threads=threads)
 
     def reconstruction_error(
         self, embeddings: NDArray[np.floating], *, threads: int = 0
@@ -266,6 +287,8 @@ class Codec:
         if self.cells is not None:
             stored["cell_centroids"] = self.cells.centroids.astype(np.float16)
             stored["cell_offsets"] = self.cells.offsets
+        if self.rotation is not None:
+            stored["rotation"] = self.rotation
         return stored
 
     @classmethod
@@ -290,6 +313,7 @@ class Codec:
                 np.array(tensors["inverse_norm_range"]),
                 max(0, len(tensors["bucket_weights"]).bit_length() - 1),
                 cells,
+                np.array(tensors["rotation"]) if "rotation" in tensors else None,
             )
         except InvalidParameterError as error:
             raise CorruptIndexError(f"{error} Restore the codec's files from a copy.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,9 +15,10 @@ from .. import limits
 from ..errors import InvalidEmbeddingError, InvalidParameterError
 from ..finite import all_finite
 from .buckets import SUPPORTED_BITS, inverse_norm_range, train_buckets
-from .cells import Cells, assign, float_rows, native_rows
+from .cells import Cells, assign, chunks, float_rows, native_rows
 from .kmeans import train_centroids
 from .model import Codec, ReconstructionError
+from .rotation import make_rotation, rotate
 from .service import far_cosine, skew
 
 FloatArray = NDArray[np.float32]
@@ -147,13 +148,15 @@ def train_codec(
     training, held = _split(len(sample), sample.shape[1], seed)
     wanted = n_centroids or _supported_centroids(n_embeddings, len(training))
     wanted = min(wanted, len(training))
-    train = native_rows(sample[np.sort(training[: wanted * MOST_PER_CENTROID])])
+    rotation = make_rotation(sample.shape[1], seed)
+    train = _rotated(sample[np.sort(training[: wanted * MOST_PER_CENTROID])], rotation, threads)
     centroids, cells = train_centroids(
         train, wanted, iterations=iterations, seed=seed, threads=threads
     )
     heldout = float_rows(sample[np.sort(held)])
-    codes, cosines = assign(heldout, centroids, cells, threads=threads)
-    codec = _fit_buckets(heldout, codes, centroids, cells, bits, threads)
+    rows = float_rows(_rotated(heldout, rotation, threads))
+    codes, cosines = assign(rows, centroids, cells, threads=threads)
+    codec = replace(_fit_buckets(rows, codes, centroids, cells, bits, threads), rotation=rotation)
     report = TrainingReport(
         n_sample=len(train),
         n_heldout=len(heldout),
@@ -207,6 +210,20 @@ def _split(n_rows: int, dim: int, seed: int) -> tuple[RowNumbers, RowNumbers]:
     if n_heldout == 0:
         return shuffled, shuffled
     return shuffled[n_heldout:], shuffled[:n_heldout]
+
+
+def _rotated(
+    rows: NDArray[np.floating], rotation: FloatArray | None, threads: int
+) -> NDArray[np.float32] | NDArray[np.float16]:
+    """Rows of the sample, rotated, in the dtype that they have."""
+    if rotation is None:
+        return native_rows(rows)
+    if rows.dtype != np.float16:
+        return rotate(rows, rotation, threads=threads)
+    out = np.empty(rows.shape, dtype=np.float16)
+    for part in chunks(len(rows), rows.shape[1]):
+        out[part] = rotate(rows[part], rotation, threads=threads)
+    return out
 
 
 def _fit_buckets(

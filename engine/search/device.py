@@ -139,7 +139,7 @@ class SearchDevice:
             segments = [self._held_segment(segment) for segment in pool.segments.values()]
         with refusals_of("A compressed segment"):
             found = codec.search_batch(
-                [one.query for one in pools],
+                [one.rotated_query for one in pools],
                 segments,
                 [pool.wanted[number] for number in pool.segments],
                 nprobe=nprobe,

@@ -42,9 +42,16 @@ class CodedPool:
     plan: SearchPlan
 
     @cached_property
+    def rotated_query(self) -> FloatArray:
+        """float32 [nq, dim]: the query as the codec's centroids and residuals stand."""
+        return self.codec.rotated(self.query).astype(np.float32, copy=False)
+
+    @cached_property
     def scores(self) -> FloatArray:
         """float32 [K, nq], centroids times query."""
-        return kernels.centroid_scores(self.codec.centroids, self.query, threads=self.plan.threads)
+        return kernels.centroid_scores(
+            self.codec.centroids, self.rotated_query, threads=self.plan.threads
+        )
 
     @property
     def n_wanted(self) -> int:
@@ -117,7 +124,7 @@ class CodedPool:
             _touch(segment, pids, "codes", "residuals", "inverse_norms")
             with refusals_of(segment):
                 scores = kernels.maxsim_residual(
-                    self.query,
+                    self.rotated_query,
                     self.scores,
                     segment.codes,
                     segment.residuals,

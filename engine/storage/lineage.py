@@ -6,6 +6,7 @@ picks one if two race. Segments follow one by one, see `conversion`.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -116,7 +117,7 @@ def append(work: Replacement, *, seed: int) -> str:
         present,
         training_sample(views, seed=seed),
         n_embeddings=n_drifted,
-        served=live.centroid_cosine,
+        served=_served(live),
         at_most=drift.room(base.manifest, base.n_tokens, n_drifted),
         seed=seed,
         threads=work.writer.threads,
@@ -149,6 +150,15 @@ def _appended(shorter: Codec, longer: Codec, cosine: float) -> str:
         f"{longer.n_centroids - shorter.n_centroids:,} centroids behind {shorter.n_centroids:,}; "
         f"drifted embeddings now have a mean cosine of {cosine:.3f} to theirs"
     )
+
+
+def _served(live: CodecRef) -> float:
+    """Cosine with its centroid from which an embedding of what drifted is served well.
+
+    Rebuilt from 1 or 2 bits all lie about as far from their centroids, however far they came
+    from: where a segment has drifted, all that is in it counts.
+    """
+    return live.centroid_cosine if live.bits >= FINE_BITS else math.inf
 
 
 def drifted_views(base: Snapshot) -> list[SegmentView]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rotations import turned, turned_back
 
 from weft.engine.codec import append_centroids, train_codec
 from weft.engine.codec.kmeans import build_cells
@@ -25,7 +26,9 @@ def domain(seed, n, n_topics=40, noise=0.4):
 
 def nearest(codec, rows):
     """Mean cosine to the nearest centroid, from its definition."""
-    return float((rows.astype(np.float64) @ codec.centroids.T.astype(np.float64)).max(1).mean())
+    return float(
+        (turned(codec.rotation, rows) @ codec.centroids.T.astype(np.float64)).max(1).mean()
+    )
 
 
 @pytest.fixture(scope="module", params=[1, 4])
@@ -90,7 +93,7 @@ def test_new_cells_hold_the_new_centroids(trained):
     assert len(longer.cells.centroids) > n_old
     rows = domain(2, 800)
     found = longer.assign(rows, probes=len(longer.cells.centroids))
-    scores = rows @ longer.centroids.T
+    scores = turned(longer.rotation, rows) @ longer.centroids.T
     assert np.allclose(scores[np.arange(len(rows)), found], scores.max(axis=1), atol=1e-6)
 
 
@@ -104,7 +107,8 @@ def test_nothing_is_appended_where_all_are_served(codec):
     rows = domain(1, 500)
     options = {"n_embeddings": 500, "at_most": 100}
     assert append_centroids(codec, rows, served=-1.0, **options) is None
-    assert append_centroids(codec, codec.centroids[:9], served=0.9, **options) is None
+    found = turned_back(codec.rotation, codec.centroids[:9]).astype(np.float32)
+    assert append_centroids(codec, found, served=0.9, **options) is None
 
 
 def test_a_single_embedding_and_half_precision(codec):

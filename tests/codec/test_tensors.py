@@ -44,6 +44,13 @@ def test_the_hash_covers_bits_and_cells(codec):
     assert Codec.from_tensors(stored).hash != codec.hash
 
 
+def test_the_hash_covers_the_rotation(codec):
+    stored = codec.tensors()
+    assert "rotation" in stored
+    del stored["rotation"]
+    assert Codec.from_tensors(stored).hash != codec.hash
+
+
 def spoiled(name, spoil):
     def change(stored):
         stored[name] = spoil(stored[name].copy())
@@ -114,6 +121,8 @@ HOSTILE = [
     spoiled("inverse_norm_range", constant),
     *(spoiled("cell_centroids", s) for s in (with_nan, as_float64, one_less, one_component_less)),
     *(spoiled("cell_offsets", s) for s in (one_less, backwards, doubled, negative, constant)),
+    *(spoiled("rotation", s) for s in (with_nan, as_float64, one_less, doubled, none)),
+    *(spoiled("rotation", s) for s in (with_infinity, one_component_less, constant)),
     *(pytest.param(lambda d, n=n: d.pop(n), id=f"no-{n}") for n in ("centroids", "cell_offsets")),
     pytest.param(lambda d: d.update(more=np.zeros(1)), id="unknown"),
     pytest.param(lambda d: d.clear(), id="nothing"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rotations import turned
 
 from weft.engine.codec import n_centroids, sample_passages, train_codec
 from weft.engine.codec.buckets import inverse_norm_range, train_buckets
@@ -140,7 +141,7 @@ def test_duplicates_leave_distinct_centroids():
     sample = np.repeat(unit(7, 12), 100, axis=0)
     codec, _ = train_codec(sample, n_embeddings=700, bits=2, n_centroids=64)
     assert len(np.unique(codec.centroids, axis=0)) == codec.n_centroids
-    nearest = (sample @ codec.centroids.T).max(axis=1)
+    nearest = (turned(codec.rotation, sample) @ codec.centroids.T).max(axis=1)
     np.testing.assert_allclose(nearest, 1, atol=1e-3)
 
 
@@ -193,7 +194,7 @@ def test_centroids_beat_random_ones():
     rows = topics[rng.integers(50, size=3000)] + 0.2 * unit(3000, 16, seed=6)
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     codec, _ = train_codec(rows, n_embeddings=3000, bits=2, n_centroids=50)
-    served = (rows @ codec.centroids.T).max(axis=1).mean()
+    served = (turned(codec.rotation, rows) @ codec.centroids.T).max(axis=1).mean()
     drawn = (rows @ rows[rng.choice(3000, 50, replace=False)].T).max(axis=1).mean()
     assert served > drawn + 0.005
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from coded_oracle import EPSILON, QUERY_LEVELS, Collection, Oracle, Segment
 from plaid_oracle import maxsim
+from rotations import turned
 from stand_ins import coded_segment, flat_segment
 
 from weft import kernels
@@ -149,7 +150,7 @@ def oracle_of(codec, passages, query):
     segment = Segment(*tokens, offsets, codec.n_centroids, None, None, None)
     norm_range = tuple(codec.inverse_norm_range.astype(np.float64))
     collection = Collection(codec.centroids, codec.bucket_weights, norm_range, [segment])
-    return Oracle(collection, query, QUERY_LEVELS[kernels.active_target()])
+    return Oracle(collection, turned(codec.rotation, query), QUERY_LEVELS[kernels.active_target()])
 
 
 def test_a_document_is_found_once_by_its_best_passage(codec):

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from lineage_tools import domain, fill, names, new_index, passages
+from rotations import turned, turned_back
 
 from weft.engine.codec import train_codec
 from weft.engine.codec.service import skew
@@ -37,7 +38,7 @@ def looked_at(directory):
         for view in base.segments:
             view.touch_all("codes")
             segments.append((view.files.ref, np.array(view.codes), list(view.passages.ids())))
-        return base.manifest.codec, base.codec.centroids.astype(np.float64), segments
+        return base.manifest.codec, turned_back(base.codec.rotation, base.codec.centroids), segments
 
 
 def pairs_in_one_list(codes, n_centroids):
@@ -67,7 +68,7 @@ def test_a_twentieth_of_what_training_held_out_is_far():
     rows = np.concatenate(passages(domain(1), 1000, 1))
     codec, report = train_codec(rows, n_embeddings=len(rows), bits=2)
     others = np.concatenate(passages(domain(1), 1000, 2))
-    nearest = (others @ codec.centroids.T).max(axis=1)
+    nearest = (turned(codec.rotation, others) @ codec.centroids.T).max(axis=1)
     assert (nearest < report.far_cosine).mean() == pytest.approx(0.05, abs=0.03)
     assert report.skew == pytest.approx(pairs_in_one_list(codec.assign(others[:2000]),
                                                           codec.n_centroids), rel=0.2)  # fmt: skip

@@ -194,7 +194,10 @@ def test_codes_of_a_short_prefix_are_widened_where_they_are_merged(tmp_path, mon
 
         def enlarged(*sample, **options):
             codec, training = train_codec(*sample, **options)
-            return replace(codec, centroids=centroids, cells=None), training
+            larger = replace(codec, centroids=centroids, cells=None)
+            # What it serves, so that nothing has drifted.
+            cosine = float(larger.centroid_cosines(sample[0]).mean())
+            return larger, replace(training, centroid_cosine=cosine, far_cosine=-1.0)
 
         with monkeypatch.context() as patch:
             patch.setattr(lineage, "train_codec", enlarged)

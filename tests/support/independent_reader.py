@@ -97,7 +97,15 @@ class Codec:
         flags = flags[:, : centroids.shape[1] * self.bits].reshape(len(codes), -1, self.bits)
         buckets = flags @ (1 << np.arange(self.bits))
         rows = centroids[codes] + self.parts["bucket_weights"].astype(np.float64)[buckets]
-        return rows * (low + inverse_norms[:, None] * (high - low) / 255)
+        return self.turned_back(rows) * (low + inverse_norms[:, None] * (high - low) / 255)
+
+    def turned_back(self, rows):
+        """Rows of block i are components i, i + dim / b, ..., rotated."""
+        if "rotation" not in self.parts:
+            return rows
+        rotation = self.parts["rotation"].astype(np.float64)
+        blocks = rows.reshape(len(rows), -1, len(rotation)) @ rotation.T
+        return blocks.transpose(0, 2, 1).reshape(rows.shape)
 
 
 class Segment:

@@ -1,6 +1,7 @@
 """What the tests of lineage share: domains of embeddings, and an index decoded in NumPy."""
 
 import numpy as np
+from rotations import turned_back
 
 from weft.engine.documents import Document
 from weft.engine.storage import create_index
@@ -69,7 +70,8 @@ def decode(codec, codes, residuals, inverse_norms):
     buckets = (stream.reshape(len(codes), DIM, bits) << np.arange(bits)).sum(axis=2)
     low, high = codec["inverse_norm_range"].astype(np.float64)
     inverse = low + inverse_norms / 255 * (high - low)
-    return (codec["centroids"].astype(np.float64)[codes] + weights[buckets]) * inverse[:, None]
+    rows = (codec["centroids"].astype(np.float64)[codes] + weights[buckets]) * inverse[:, None]
+    return turned_back(codec.get("rotation"), rows)
 
 
 def stored(snapshot):

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+from rotations import turned_back
 
 from weft.engine.codec import Codec
 from weft.engine.documents import Document, Hit
@@ -73,7 +74,9 @@ def decode(codec: Codec, packed: Any) -> Rows:
     flags = np.unpackbits(packed.residuals, axis=1, bitorder="little")[:, : codec.dim * bits]
     buckets = flags.reshape(len(flags), codec.dim, bits) @ (1 << np.arange(bits))
     rows = codec.centroids[packed.codes].astype(np.float64) + codec.bucket_weights[buckets]
-    return rows * (low + packed.inverse_norms[:, None] / 255 * (high - low))
+    return turned_back(
+        codec.rotation, rows * (low + packed.inverse_norms[:, None] / 255 * (high - low))
+    )
 
 
 class ModelledIndex:
