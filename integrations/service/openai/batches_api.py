@@ -30,7 +30,7 @@ async def create_batch(vector_store_id: str, body: NewBatch, request: Request) -
     def work() -> dict[str, Any]:
         require_store(service, vector_store_id)
         records = [new_record(service, request, file) for file in _files(body)]
-        batch = {
+        batch: Record = {
             "id": new_id("vsfb_"),
             "created_at": int(time.time()),
             "files": [record["id"] for record in records],
