@@ -9,7 +9,9 @@ Three ways to bring the same passages into an index, in turn, several rounds of 
     trickle  submissions of one passage each, by so many producers at once
 
 Passages per second of each, medians; trickle as a share of bulk; and the share of bulk's time that
-is not encoding. One worker, MiniLM, one encoder thread unless told otherwise.
+is not encoding. One worker of one process, MiniLM, one encoder thread unless told otherwise: the two
+processes that a worker has by default encode two batches at once, so that only one says what is not
+encoding.
 """
 
 import argparse
@@ -87,13 +89,15 @@ def main():
     parser.add_argument("--producers", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--encoder-threads", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     texts = documents(given.passages + 1)
     first = texts.pop()
+    options = ["--concurrency", given.processes, "--encoder-threads", given.encoder_threads]
     with (
         tempfile.TemporaryDirectory() as folder,
         weft.Index.create(Path(folder) / "index") as index,
-        Service(folder, index.path, 1, ["--encoder-threads", given.encoder_threads]) as service,
+        Service(folder, index.path, 1, options) as service,
     ):
         service.warm_up(first)
         rounds = [measured(service, index.encoder, texts, given) for _ in range(given.rounds)]
