@@ -9,9 +9,9 @@ Three ways to bring the same passages into an index, in turn, several rounds of 
     trickle  submissions of one passage each, by so many producers at once
 
 Passages per second of each, medians; trickle as a share of bulk; and the share of bulk's time that
-is not encoding. One worker of one process, MiniLM, one encoder thread unless told otherwise: the two
-processes that a worker has by default encode two batches at once, so that only one says what is not
-encoding.
+is not encoding. One worker of one process, MiniLM, one encoder thread unless told otherwise: the
+two processes that a worker has by default encode two batches at once, so that only one tells what
+is not encoding.
 """
 
 import argparse
