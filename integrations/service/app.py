@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +22,7 @@ from .gate import Gate
 from .maintenance import Maintenance
 from .metrics import metrics
 from .native import collections_api, documents_api, search_api
+from .native.models import BatchSearch, Search
 from .openai import (
     attachments_api,
     batches_api,
@@ -30,8 +32,9 @@ from .openai import (
 )
 from .openai import search_api as store_search_api
 from .openai.ingesting import resume
+from .openai.models import StoreSearch
 from .problems import answer_error, invalid_body
-from .routing import Problem
+from .routing import Body, Problem, direct
 from .settings import ServiceSettings
 
 logger = logging.getLogger("weft.service")
@@ -54,6 +57,13 @@ PARTS = (
     rerank_api,
 )
 
+OFTEN: tuple[tuple[str, type[Body], Any], ...] = (
+    ("/v1/collections/{collection}/search", Search, search_api.search),
+    ("/v1/collections/{collection}/search/batch", BatchSearch, search_api.search_batch),
+    ("/v1/vector_stores/{collection}/search", StoreSearch, store_search_api.search_vector_store),
+)
+"""Routes whose every tenth of a millisecond counts."""
+
 
 def make_app(settings: ServiceSettings, *, encoder: EncoderLike | None = None) -> FastAPI:
     """The service as an ASGI application, for those who run it themselves.
@@ -74,6 +84,8 @@ def make_app(settings: ServiceSettings, *, encoder: EncoderLike | None = None) -
         redirect_slashes=False,
     )
     app.state.service = Service(settings, encoder)
+    for path, model, endpoint in OFTEN:
+        app.router.routes.append(direct(path, model, endpoint))
     for part in PARTS:
         app.include_router(part.routes)
     for kind in (WeftError, HTTPException, OSError):
