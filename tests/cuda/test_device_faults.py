@@ -95,7 +95,7 @@ def test_batches_shrink_until_they_fit(sample: Any, emulation: Any) -> None:
     fresh = OnDevice(collection)
     emulation.memory_bytes = held + needed + needed // 2
     with ThreadPoolExecutor(4) as pool:
-        batches = list(pool.map(lambda _: fresh.search_batch(list(queries), **LIMITS), range(4)))
+        batches = list(pool.map(lambda _: fresh.search_batch(list(queries), **LIMITS), range(12)))
     for found in batches:
         for ours, theirs in zip(found, expected, strict=True):
             assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))

@@ -181,18 +181,19 @@ Status Codec::search_together(std::span<const Matrix<float>> queries,
   for (shape.n_queries = 1; shape.n_queries < static_cast<std::int64_t>(queries.size());) {
     shape.n_queries *= 2;
   }
+  bool alone = false;
   while (true) {
     std::unique_ptr<Workspace> workspace;
-    Status status = take(&workspace);
+    Status status = take(alone, &workspace);
     if (status.ok()) {
       status = workspace->search(view_, collection, shape, queries, allowed, found);
       const bool usable = status.ok() || status.code() == StatusCode::kInvalidValue;
-      give_back(std::move(workspace), usable);
+      give_back(alone, std::move(workspace), usable);
     }
-    if (status.code() != StatusCode::kDeviceMemory) return status;
-    if (make_room()) continue;
-    if (queries.size() == 1) return status;
-    break;
+    if (status.code() != StatusCode::kDeviceMemory || alone) return status;
+    if (drop_idle()) continue;
+    if (queries.size() > 1) break;
+    alone = true;  // what was missing may be what others have
   }
   const std::size_t half = queries.size() / 2;
   Status status = search_together(queries.first(half), collection, shape, allowed, found);
@@ -216,42 +217,49 @@ Status Codec::collect(Segments segments, std::shared_ptr<const Collection>* coll
   return {};
 }
 
-Status Codec::take(std::unique_ptr<Workspace>* workspace) {
+Status Codec::take(bool alone, std::unique_ptr<Workspace>* workspace) {
   {
-    const std::lock_guard lock(mutex_);
-    if (!failure_.empty()) return Status::device_failed(failure_);
+    std::unique_lock lock(mutex_);
+    if (alone) {
+      ++n_alone_;
+      given_back_.wait(lock, [&] { return n_busy_ == 0; });
+      idle_.clear();
+    } else {
+      given_back_.wait(lock, [&] { return n_alone_ == 0; });
+    }
+    ++n_busy_;
     if (!idle_.empty()) {
       *workspace = std::move(idle_.back());
       idle_.pop_back();
     }
-    ++n_busy_;
   }
-  if (*workspace) return {};
-  Status status = Workspace::make(workspace);
-  if (!status.ok()) give_back(nullptr, false);
+  Status status = failed();
+  if (status.ok() && !*workspace) status = Workspace::make(workspace);
+  if (!status.ok()) give_back(alone, std::move(*workspace), false);
   return status;
 }
 
-void Codec::give_back(std::unique_ptr<Workspace> workspace, bool usable) {
+void Codec::give_back(bool alone, std::unique_ptr<Workspace> workspace, bool usable) {
+  if (!usable) workspace.reset();  // before anybody counts on its memory
   {
     const std::lock_guard lock(mutex_);
     --n_busy_;
+    if (alone) --n_alone_;
     if (usable) idle_.push_back(std::move(workspace));
   }
-  workspace.reset();  // its memory is free before another tries
   given_back_.notify_all();
 }
 
-bool Codec::make_room() {
-  std::unique_lock lock(mutex_);
-  if (idle_.empty() && n_busy_ > 0) {
-    const std::int64_t busy = n_busy_;
-    given_back_.wait(lock, [&] { return !idle_.empty() || n_busy_ < busy; });
-    return true;
-  }
+bool Codec::drop_idle() {
+  const std::lock_guard lock(mutex_);
   if (idle_.empty()) return false;
   idle_.clear();
   return true;
+}
+
+Status Codec::failed() {
+  const std::lock_guard lock(mutex_);
+  return failure_.empty() ? Status() : Status::device_failed(failure_);
 }
 
 Status Codec::remember(Status status) {

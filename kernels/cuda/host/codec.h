@@ -44,10 +44,12 @@ class Codec {
                          const std::shared_ptr<const Collection>& collection, Shape shape,
                          Masks allowed, Found* found);
 
-  Status take(std::unique_ptr<Workspace>* workspace);
-  void give_back(std::unique_ptr<Workspace> workspace, bool usable);
-  // Whether there may be more memory now than when some was missing.
-  bool make_room();
+  // `alone`: waits until no other workspace has memory, and nobody else is given one meanwhile.
+  Status take(bool alone, std::unique_ptr<Workspace>* workspace);
+  void give_back(bool alone, std::unique_ptr<Workspace> workspace, bool usable);
+  // Whether memory that nobody used is free now.
+  bool drop_idle();
+  Status failed();
   Status remember(Status status);
 
   int device_ = 0;
@@ -60,6 +62,7 @@ class Codec {
   std::condition_variable given_back_;
   std::vector<std::unique_ptr<Workspace>> idle_;
   std::int64_t n_busy_ = 0;
+  std::int64_t n_alone_ = 0;  // searches that are alone, or wait to be
   std::list<std::shared_ptr<const Collection>> collections_;  // the last used first
   std::string failure_;                                       // not empty once the device failed
 };
