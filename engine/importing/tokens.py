@@ -128,7 +128,8 @@ class Tokens:
         )
 
     def _lengths(self, codes: NDArray[np.uint32], residuals: NDArray[np.uint8]) -> Array:
-        return np.linalg.norm(self._rebuilt(codes, residuals), axis=1)
+        lengths: Array = np.linalg.norm(self._rebuilt(codes, residuals), axis=1)
+        return lengths
 
     def _parts(self, pids: I64) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.uint8]]]:
         """Codes and residuals of passages in their order, neighbours of a chunk together."""

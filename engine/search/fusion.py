@@ -97,7 +97,7 @@ class HybridSearch:
         """
         if have.all():
             return ranking
-        masks: list[Mask | None] = []
+        masks: list[Mask] = []
         for number, segment in enumerate(self.segments):
             pids = ranking.pid[~have & (ranking.segment == number)]
             mask = np.zeros(segment.n_passages, dtype=np.bool_)
@@ -109,13 +109,13 @@ class HybridSearch:
         found = rank(query, self.segments, deep, masks)
         places = dict(zip(self._documents(found), found.pid.tolist(), strict=True))
         documents = self._documents(ranking)
-        pids = [
+        chosen = [
             pid if known else places.get(document, pid)
             for pid, known, document in zip(
                 ranking.pid.tolist(), have.tolist(), documents, strict=True
             )
         ]
-        return Ranking(ranking.segment, np.array(pids, dtype=np.uint32), ranking.score)
+        return Ranking(ranking.segment, np.array(chosen, dtype=np.uint32), ranking.score)
 
     def _documents(self, ranking: Ranking) -> list[tuple[int, int]]:
         """Segment and docno of each row."""
@@ -152,8 +152,10 @@ def _share(scores: Scores, n_listed: int) -> Scores:
         return np.zeros(len(scores))
     low, high = scores[:n_listed].min(), scores[:n_listed].max()
     if high == low:
-        return (scores >= high).astype(np.float64)
-    return np.clip((scores - low) / (high - low), 0, 1)
+        best_alone: Scores = (scores >= high).astype(np.float64)
+        return best_alone
+    share: Scores = np.clip((scores - low) / (high - low), 0, 1)
+    return share
 
 
 def _keys(ranking: Ranking) -> NDArray[np.uint64]:
@@ -177,4 +179,5 @@ def _share_of_words(scores: Scores) -> Scores:
 
 def _ranks(scores: Scores, listed: Scores) -> Scores:
     """Per score its rank in a list, from 1; equal scores have the same rank."""
-    return 1.0 + len(listed) - np.searchsorted(np.sort(listed), scores, side="right")
+    better = len(listed) - np.searchsorted(np.sort(listed), scores, side="right")
+    return (1 + better).astype(np.float64)
