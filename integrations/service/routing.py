@@ -162,6 +162,12 @@ def answer(content: Any, status: int = 200) -> Response:
     return Response(data, status, media_type="application/json")
 
 
+def timed(response: Response, seconds: float) -> Response:
+    """The same, telling how long the engine took: what is beyond it is the service's."""
+    response.headers["server-timing"] = f"search;dur={1000 * seconds:.3f}"
+    return response
+
+
 def lines(items: Iterable[Any]) -> StreamingResponse:
     """An answer of JSON lines, made in a thread while they are sent."""
     return StreamingResponse(_joined(items), media_type=LINES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -16,13 +17,28 @@ from ..context import Service, check_count, service_of
 from ..encoders import FloatArray
 from ..metrics import metrics
 from ..problems import Refusal
-from ..routing import answer, lines, router
+from ..routing import answer, lines, router, timed
 from .documents_api import no_document
 from .models import BatchSearch, Explain, Explained, Found, FoundBatch, OneQuery, Parameters, Search
 
 routes = router("search", prefix="/v1/collections/{collection}")
 
 ALL_FIELDS: Final = ("text", "metadata", "passage")
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search found.
+
+    Args:
+        generation: that was searched.
+        results: hits of each query.
+        seconds: the engine's own time.
+    """
+
+    generation: int
+    results: list[list[Hit]]
+    seconds: float
 
 
 @routes.post("/search", response_model=Found)
@@ -33,11 +49,12 @@ async def search(collection: str, body: Search, request: Request) -> Response:
     async with service.using(request, collection) as found:
         vectors = await service.vectors(found, [_query(body.query, body.embeddings)])
         words = [body.query if body.query_text is None else body.query_text]
-        generation, results = await run(service, found, vectors, body, words)
+        done = await run(service, found, vectors, body, words)
     fields = ALL_FIELDS if body.fields is None else tuple(body.fields)
     if body.stream:
-        return lines(shown_hit(hit, fields) for hit in results[0])
-    return answer({"generation": generation, "hits": [shown_hit(h, fields) for h in results[0]]})
+        return lines(shown_hit(hit, fields) for hit in done.results[0])
+    hits = [shown_hit(hit, fields) for hit in done.results[0]]
+    return timed(answer({"generation": done.generation, "hits": hits}), done.seconds)
 
 
 @routes.post("/search/batch", response_model=FoundBatch)
@@ -57,14 +74,15 @@ async def search_batch(collection: str, body: BatchSearch, request: Request) -> 
     fields = ALL_FIELDS if body.fields is None else tuple(body.fields)
     async with service.using(request, collection) as found:
         vectors = await service.vectors(found, queries)
-        generation, results = await run(service, found, vectors, body, words)
+        done = await run(service, found, vectors, body, words)
     if body.stream:
         return lines(
             {"query": n, "hits": [shown_hit(hit, fields) for hit in hits]}
-            for n, hits in enumerate(results)
+            for n, hits in enumerate(done.results)
         )
-    shown = [[shown_hit(hit, fields) for hit in hits] for hits in results]
-    return answer({"generation": generation, "results": shown})
+    shown = [[shown_hit(hit, fields) for hit in hits] for hits in done.results]
+    content = {"generation": done.generation, "results": shown}
+    return timed(answer(content), done.seconds)
 
 
 async def run(
@@ -73,11 +91,11 @@ async def run(
     vectors: list[FloatArray],
     body: Parameters,
     words: Sequence[str | None],
-) -> tuple[int, list[list[Hit]]]:
-    """Search in a thread; the generation, and hits for each query."""
+) -> Searched:
+    """Search in a thread."""
     plan = {"filter": body.filter, **body.plan()}
 
-    def work(threads: int) -> tuple[int, list[list[Hit]]]:
+    def work(threads: int) -> Searched:
         return search_on(collection.index, vectors, body.k, {**plan, "threads": threads}, words)
 
     return await service.lanes.search(work)
@@ -89,7 +107,7 @@ def search_on(
     k: int,
     plan: dict[str, Any],
     words: Sequence[str | None],
-) -> tuple[int, list[list[Hit]]]:
+) -> Searched:
     """Search one generation.
 
     Args:
@@ -98,9 +116,6 @@ def search_on(
         k: hits of each.
         plan: filter and parameters.
         words: of each query, for BM25 where that is asked for.
-
-    Returns:
-        Its number, and hits for each query.
     """
     hybrid = plan.get("hybrid") is not None
     started = time.perf_counter()
@@ -112,8 +127,9 @@ def search_on(
             texts = words if hybrid else None
             # One thread each: the batch spreads them by itself.
             found = view.search_batch(vectors, k, query_texts=texts, **{**plan, "threads": 1})
-        metrics().search_seconds.observe(time.perf_counter() - started)
-        return view.generation, found
+        seconds = time.perf_counter() - started
+        metrics().search_seconds.observe(seconds)
+        return Searched(view.generation, found, seconds)
 
 
 @routes.post("/explain", response_model=Explained)

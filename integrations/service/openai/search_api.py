@@ -10,8 +10,8 @@ from fastapi import Request, Response
 from ....engine.documents import Hit
 from ....engine.errors import InvalidParameterError, InvalidQueryError
 from ..context import check_count, service_of
-from ..native.search_api import search_on
-from ..routing import answer, router
+from ..native.search_api import Searched, search_on
+from ..routing import answer, router, timed
 from .chunks import MARK
 from .filters import translated
 from .models import RankingOptions, StoreSearch
@@ -39,23 +39,22 @@ async def search_vector_store(
         weight = _weight(body.ranking_options)
         plan = {"filter": filter, **({} if weight is None else {"hybrid": weight})}
 
-        def work(threads: int) -> list[list[Hit]]:
+        def work(threads: int) -> Searched:
             k, given = body.max_num_results, {**plan, "threads": threads}
-            return search_on(found.index, vectors, k, given, queries)[1]
+            return search_on(found.index, vectors, k, given, queries)
 
-        results = await service.lanes.search(work)
+        done = await service.lanes.search(work)
     # Of MaxSim no score exceeds the number of vectors, and of a weighted fusion none exceeds 1.
     highest = [len(array) if weight is None else 1 for array in vectors]
-    ranked = _together(highest, results, _least(body.ranking_options))
-    return answer(
-        {
-            "object": "vector_store.search_results.page",
-            "search_query": queries,
-            "data": [_shown(*pair) for pair in ranked[: body.max_num_results]],
-            "has_more": False,
-            "next_page": None,
-        }
-    )
+    ranked = _together(highest, done.results, _least(body.ranking_options))
+    content = {
+        "object": "vector_store.search_results.page",
+        "search_query": queries,
+        "data": [_shown(*pair) for pair in ranked[: body.max_num_results]],
+        "has_more": False,
+        "next_page": None,
+    }
+    return timed(answer(content), done.seconds)
 
 
 def _least(options: RankingOptions | None) -> float:
