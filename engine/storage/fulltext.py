@@ -101,8 +101,17 @@ class FullText:
     def document_counts(self, words: Sequence[str]) -> NDArray[np.int64]:
         """int64, per word: documents that hold it."""
         counts = np.zeros(len(words), dtype=np.int64)
+        unread = []
+        for number, word in enumerate(words):
+            known = self._cache.get(self._name, word)
+            if known is None:
+                unread.append((number, word))
+            else:  # FTS5 would walk through the list again to count it
+                counts[number] = len(known[0])
+        if not unread:
+            return counts
         with self._open() as connection:
-            for number, word in enumerate(words):
+            for number, word in unread:
                 row = connection.execute("SELECT doc FROM words WHERE term = ?", (word,)).fetchone()
                 if row is not None:
                     counts[number] = self._within(row[0], self.n_documents + 1)
