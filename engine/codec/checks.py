@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from .cells import Cells
     from .model import Codec
 
-STORED: Final = {
+Form = tuple[type[np.generic], int]
+
+STORED: Final[dict[str, Form]] = {
     "centroids": (np.float16, 2),
     "bucket_cutoffs": (np.float32, 1),
     "bucket_weights": (np.float32, 1),
     "inverse_norm_range": (np.float32, 1),
 }
-STORED_CELLS: Final = {"cell_centroids": (np.float16, 2), "cell_offsets": (np.int64, 1)}
-STORED_ROTATION: Final = {"rotation": (np.float32, 2)}
+STORED_CELLS: Final[dict[str, Form]] = {
+    "cell_centroids": (np.float16, 2),
+    "cell_offsets": (np.int64, 1),
+}
+STORED_ROTATION: Final[dict[str, Form]] = {"rotation": (np.float32, 2)}
 
 
 def check_stored(tensors: Mapping[str, np.ndarray[Any, Any]]) -> None:
