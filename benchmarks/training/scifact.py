@@ -43,6 +43,7 @@ from weft.engine.encoder import load_encoder
 from weft.engine.evaluation.baselines import Bm25
 from weft.engine.evaluation.collections import Collection
 from weft.engine.index import Index
+from weft.engine.training.averaging import average
 from weft.engine.training.cross_encoder import CrossEncoder
 from weft.engine.training.data import TrainingData
 from weft.engine.training.distillation import MODEL, Distillation
@@ -83,12 +84,14 @@ CHOSEN = "neither"
 SHORT = 40
 SCORED_WAYS = 4
 RERANKED = 20
+NAMES = ("cranfield", "vaswani", "cisi", "scifact")
 SYSTEMS = (
     "BM25",
     "zero-shot MiniLM, 384 dimensions",
     "student, 128 dimensions",
-    f"teacher over the best {RERANKED}",
+    "student averaged with its start, 128 dimensions",
     "start, 128 dimensions",
+    f"teacher over the best {RERANKED}",
 )
 
 
@@ -241,7 +244,7 @@ def stage_table(work: Work) -> None:
     """nDCG@10 of all systems, on the test claims and where nothing was trained."""
     path = work.folder / "table.json"
     table: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
-    for system, name in [(s, n) for s in SYSTEMS for n in ("scifact", *OTHERS)]:
+    for system, name in [(s, n) for s in SYSTEMS for n in NAMES]:
         key = f"{system}: {name}"
         if key not in table and (name == "scifact" or not system.startswith("teacher")):
             table[key] = measured(work, system, work.collection(name))
@@ -261,7 +264,12 @@ def measured(work: Work, system: str, collection: Collection) -> float:
         run = Bm25(collection.documents).run(queries, 100).rankings
         return ndcg(collection.qrels, run)
     encoder = load_encoder(None)
-    if system.startswith("student"):
+    if system.startswith("student averaged"):
+        place = work.folder / "runs" / "averaged"
+        if not place.is_dir():
+            average(work.start, work.folder / "runs" / "student" / MODEL, place)
+        encoder = load_encoder(place, dtype="bf16")
+    elif system.startswith("student"):
         encoder = load_encoder(work.folder / "runs" / "student" / MODEL, dtype="bf16")
     if system.startswith("start"):
         encoder = load_encoder(work.start, dtype="bf16")
