@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -13,7 +13,6 @@ from ....engine.changes import AddResult
 from ....engine.documents import Document
 from ....engine.errors import InvalidParameterError
 from ....engine.index import Index
-from ....engine.search.filters import parse_filter
 from ....engine.validation import make_documents
 from ..collections import Collection
 from ..context import Service, check_count, service_of
@@ -180,10 +179,11 @@ def _delete(
 async def export_documents(collection: str, body: Export, request: Request) -> Response:
     """Stream all documents of one generation, or those that match a filter, as JSON lines."""
     service = service_of(request)
-    if body.filter is not None:
-        parse_filter(body.filter)  # a wrong one is a refusal, not an answer that breaks off
-    async with service.using(request, collection):
-        return lines(_documents(service, collection, body.filter))
+    service.require(request, collection)
+    documents = _documents(service, collection, body.filter)
+    # What is wrong shows with the first: as a refusal, not as an answer that breaks off.
+    first = await service.lanes.help(lambda: list(islice(documents, 1)))
+    return lines(chain(first, documents))
 
 
 def _documents(
