@@ -19,6 +19,7 @@ from ...engine.errors import (
     IndexExistsError,
     IndexNotFoundError,
     StorageError,
+    WeftError,
 )
 from ...engine.index import Index
 from ...workers import Client
@@ -103,6 +104,7 @@ class Collections:
         self._lock = threading.Lock()
         self._open: dict[str, Collection] = {}
         self._opening: dict[str, threading.Lock] = {}
+        self._removing: set[str] = set()
         self.single: str | None = None
         if is_index(self._root):
             self.single = name_for(self._root.resolve().name)
@@ -149,6 +151,8 @@ class Collections:
         with self._lock:
             opening = self._opening.setdefault(name, threading.Lock())
         with opening:  # others are opened meanwhile: an encoder may take seconds to load
+            if name in self._removing:
+                raise missing(name)
             collection = self.acquire_open(name)
             if collection is None:
                 collection = self._opened(name, path)
@@ -192,11 +196,18 @@ class Collections:
             collection.release()
 
     def explained(self, collection: Collection, error: Exception) -> Exception:
-        """The error itself, or that the collection has been removed under a request."""
-        if not isinstance(error, IndexNotFoundError) and is_index(self.path(collection.name)):
-            return error
+        """The error itself, or that the collection was removed or replaced under a request."""
+        if not isinstance(error, IndexNotFoundError):
+            try:
+                with collection.index.snapshot():
+                    return error
+            except IndexNotFoundError as gone:
+                error = gone
+            except WeftError:
+                if is_index(self.path(collection.name)):
+                    return error
         self.forget(collection)
-        return missing(collection.name) if not is_index(self.path(collection.name)) else error
+        return error if is_index(self.path(collection.name)) else missing(collection.name)
 
     def forget(self, collection: Collection) -> None:
         """Open it anew the next time."""
@@ -240,13 +251,22 @@ class Collections:
         self.require_many()
         path = self.path(name)
         with self._lock:
-            if not is_index(path):
+            if name in self._removing or not is_index(path):
                 raise missing(name)
-            collection = self._open.pop(name, None)
-            self._opening.pop(name, None)
-        if collection is not None:
-            collection.retire()
-            collection.wait_until_idle(PATIENCE_SECONDS)
+            self._removing.add(name)
+            opening = self._opening.setdefault(name, threading.Lock())
+        try:
+            with opening:  # whoever is opening it has done so, and nobody does from now on
+                collection = self._open.pop(name, None)
+            if collection is not None:
+                collection.retire()
+                collection.wait_until_idle(PATIENCE_SECONDS)
+            self._remove(name, path)
+        finally:
+            with self._lock:
+                self._removing.discard(name)
+
+    def _remove(self, name: str, path: Path) -> None:
         trash = self.records.trash()
         try:
             path.rename(trash)  # at once for all processes, and for whoever makes it anew
