@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .codec import BuildDevice
 from .documents import Document
 from .embeddings import check_embeddings
 from .errors import (
@@ -58,12 +59,20 @@ class Changes:
         reader: of the index; closed by its owner.
         encoder: for texts.
         threads: for compression; 0 is all cores.
+        device: a GPU that trains codecs and compresses; None for the processor.
     """
 
-    def __init__(self, reader: Reader, encoder: EncoderSlot, threads: int) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        encoder: EncoderSlot,
+        threads: int,
+        device: BuildDevice | None = None,
+    ) -> None:
         self._reader = reader
         self._encoder = encoder
         self._threads = threads
+        self._device = device
         self._writer: Writer | None = None
         self._lock = threading.RLock()
         self._closed = False
@@ -163,7 +172,10 @@ class Changes:
                 raise WriterClosedError("The index was closed: open it again to change it.")
             if self._writer is None:
                 self._writer = Writer(
-                    self._reader.directory, threads=self._threads, reader=self._reader
+                    self._reader.directory,
+                    threads=self._threads,
+                    reader=self._reader,
+                    device=self._device,
                 )
             yield self._writer
 

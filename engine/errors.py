@@ -117,11 +117,11 @@ class DeviceUnavailableError(DeviceError):
 
 
 class DeviceMemoryError(DeviceError, MemoryError):
-    """The memory of the GPU does not hold what is searched; the index can be opened without."""
+    """The memory of the GPU does not hold what is asked of it; the index can be opened without."""
 
 
 class DeviceFailedError(DeviceError):
-    """The GPU or its driver failed while it searched; this process may have lost it for good."""
+    """The GPU or its driver failed while it worked; this process may have lost it for good."""
 
 
 class MissingDependencyError(WeftError, ImportError):

@@ -58,7 +58,8 @@ class Index(Reading):
         self._device = device
         self._reader = Reader(path, mmap=mmap)
         self._encoder = encoder
-        self._changes = Changes(self._reader, encoder, threads)
+        building = None if device is None else device.for_building()
+        self._changes = Changes(self._reader, encoder, threads, building)
 
     @classmethod
     def create(

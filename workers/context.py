@@ -15,6 +15,7 @@ from ..engine.encoder.base import Encoder
 from ..engine.errors import WriterClosedError
 from ..engine.identity import EncoderLike, EncoderSlot
 from ..engine.ingest import encoded_batches
+from ..engine.search.device import choose_device
 from ..engine.storage.batch import EncodedBatch
 from ..engine.storage.reader import Reader
 from ..engine.storage.sequences import Applied
@@ -34,8 +35,11 @@ class IngestContext(Closing):
         threads: for compression; 0 is all cores.
         lease_seconds: after which this process counts as dead when it is silent.
 
+    Where WEFT_DEVICE names a GPU, it encodes and compresses there.
+
     Raises:
-        IndexNotFoundError, CorruptIndexError, UnsupportedFormatError: as `Index.open`.
+        IndexNotFoundError, CorruptIndexError, UnsupportedFormatError, DeviceUnavailableError: as
+            `Index.open`.
     """
 
     def __init__(
@@ -46,6 +50,9 @@ class IngestContext(Closing):
         threads: int = 0,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
+        # Here and not in whoever made it: what has begun to use a GPU must not fork.
+        device = choose_device(None)
+        self._device = None if device is None else device.for_building()
         self.reader = Reader(path)
         self.directory = self.reader.directory
         self.inbox = Inbox(self.directory)
@@ -57,6 +64,7 @@ class IngestContext(Closing):
         self._threads = threads
         self._writer: Writer | None = None
         self._slot = EncoderSlot(encoder)
+        self._slot.device = None if device is None else device.name
         with self.reader.snapshot() as base:
             self._slot.expect(base.manifest.encoder, base.manifest.dim)
             self.index_uuid = base.manifest.index_uuid
@@ -80,7 +88,12 @@ class IngestContext(Closing):
         """The writer; a new one after the last has ended, by a failed fsync for example."""
         with self.lock:
             if self._writer is None:
-                self._writer = Writer(self.directory, threads=self._threads, reader=self.reader)
+                self._writer = Writer(
+                    self.directory,
+                    threads=self._threads,
+                    reader=self.reader,
+                    device=self._device,
+                )
             return self._writer
 
     def renounce(self, error: BaseException) -> None:

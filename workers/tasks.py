@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.errors import (
+    DeviceFailedError,
     IndexReplacedError,
     InvalidParameterError,
     StorageError,
@@ -125,9 +126,8 @@ class Work:
         except StorageError as error:
             context.renounce(error)
             raise
-        except EncoderBrokenError:
-            # After an error of its device a process often cannot use it again; the next one can.
-            os.kill(os.getpid(), signal.SIGTERM)
+        except (EncoderBrokenError, DeviceFailedError):
+            _make_way()
             raise
 
     def load(self) -> int:
@@ -188,6 +188,9 @@ class Work:
             except StorageError as error:
                 context.renounce(error)
                 raise
+            except DeviceFailedError:
+                _make_way()
+                raise
         for step in report.steps:
             logger.info(
                 "Maintenance: %s, %s (%.1f s, generation %d)",
@@ -200,6 +203,11 @@ class Work:
     def close(self) -> None:
         """Let go of all indexes."""
         self._contexts.close()
+
+
+def _make_way() -> None:
+    """End this process: after an error of its device it often cannot use it again; the next can."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def add_tasks(

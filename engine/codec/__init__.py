@@ -7,6 +7,7 @@ of residuals (`buckets`); `model` applies them; `cells` finds nearest centroids 
 from __future__ import annotations
 
 from .appending import append_centroids
+from .device import BuildDevice
 from .model import Codec, Compressed, ReconstructionError
 from .training import (
     TrainingReport,
@@ -17,6 +18,7 @@ from .training import (
 )
 
 __all__ = [
+    "BuildDevice",
     "Codec",
     "Compressed",
     "ReconstructionError",

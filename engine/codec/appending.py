@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cells import Cells, float_rows
+from .device import BuildDevice
 from .kmeans import build_cells, train_centroids
 from .model import Codec
 from .training import (
@@ -36,6 +37,7 @@ def append_centroids(
     at_most: int,
     seed: int = 0,
     threads: int = 0,
+    device: BuildDevice | None = None,
 ) -> tuple[Codec, FloatArray] | None:
     """Add centroids for embeddings that a codec serves badly, behind those it has.
 
@@ -51,6 +53,7 @@ def append_centroids(
         at_most: centroids to be added at most, at least 1.
         seed: equal seeds and samples give equal codecs on one machine.
         threads: 0 for all cores.
+        device: a GPU that looks for what is served badly, where there are enough rows.
 
     Returns:
         The longer codec, and float32 [m], m at least 1: the cosines between held-out embeddings
@@ -59,7 +62,7 @@ def append_centroids(
     """
     order = np.random.default_rng(seed).permutation(len(sample))
     n_heldout = min(HELDOUT_ROWS, int(len(sample) * HELDOUT_SHARE))
-    cosines = codec.centroid_cosines(sample, threads=threads)
+    cosines = codec.centroid_cosines(sample, threads=threads, device=device)
     bad = order[n_heldout:][cosines[order[n_heldout:]] < served]
     if not len(bad):
         return None

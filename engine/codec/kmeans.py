@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import kernels
-from .cells import EXHAUSTIVE_BELOW, Cells, assign, float_rows
+from .cells import EXHAUSTIVE_BELOW, Cells, assign, float_rows, native_rows
+from .device import BuildDevice
 
 FloatArray = NDArray[np.float32]
 Embeddings = NDArray[np.float32] | NDArray[np.float16]
@@ -31,6 +32,7 @@ def train_centroids(
     seed: int,
     threads: int = 0,
     exhaustive_below: int = EXHAUSTIVE_BELOW,
+    device: BuildDevice | None = None,
 ) -> tuple[FloatArray, Cells | None]:
     """Find at most `k` centroids for a sample of embeddings.
 
@@ -41,6 +43,8 @@ def train_centroids(
         seed: equal seeds give equal centroids on one machine.
         threads: 0 for all cores.
         exhaustive_below: up to so many centroids rows are compared with all of them.
+        device: a GPU, which beyond that compares rows with all of them too, where there are
+            enough rows.
 
     Returns:
         float32 [K, dim], distinct, L2-normalised and then rounded to fp16, in the order of
@@ -51,8 +55,7 @@ def train_centroids(
         return distinct_rows(round_to_half(centroids)), None
     centroids = _split_cells(sample, k, seed=seed, threads=threads)
     for _ in range(iterations):
-        centroids, cells = build_cells(centroids, seed=seed, threads=threads)
-        centroids = _refine(sample, centroids, cells, threads=threads)
+        centroids = _refine(sample, centroids, seed, threads, device)
     centroids = distinct_rows(round_to_half(centroids))
     if len(centroids) <= exhaustive_below:
         return centroids, None
@@ -172,9 +175,19 @@ def proportional_shares(counts: NDArray[np.integer], total: int) -> NDArray[np.i
     return shares
 
 
-def _refine(sample: Embeddings, centroids: FloatArray, cells: Cells, *, threads: int) -> FloatArray:
+def _refine(
+    sample: Embeddings,
+    centroids: FloatArray,
+    seed: int,
+    threads: int,
+    device: BuildDevice | None,
+) -> FloatArray:
     """One round: assign, move each centroid to its members' mean, refill the empty ones."""
-    codes, scores = cells.assign(sample, centroids, probes=TRAINING_PROBES, threads=threads)
+    found = None if device is None else device.nearest(native_rows(sample), centroids)
+    if found is None:
+        centroids, cells = build_cells(centroids, seed=seed, threads=threads)
+        found = cells.assign(sample, centroids, probes=TRAINING_PROBES, threads=threads)
+    codes, scores = found
     return _moved(sample, codes, scores, len(centroids), threads)
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from ..errors import (
 from .cells import DEFAULT_PROBES, Cells, chunks, float_rows, native_rows
 from .checks import check_stored, find_problem
 from .rotation import rotate
+
+if TYPE_CHECKING:
+    from .device import BuildDevice
 
 FloatArray = NDArray[np.float32]
 Rows = NDArray[np.float32] | NDArray[np.float16]
@@ -175,33 +178,55 @@ class Codec:
             return native_rows(rows)
         return rotate(rows, self.rotation, threads=threads)
 
-    def _assign(self, rows: Rows, probes: int, threads: int) -> tuple[CodeArray, FloatArray]:
+    def _assign(
+        self, rows: Rows, probes: int, threads: int, device: BuildDevice | None = None
+    ) -> tuple[CodeArray, FloatArray]:
         """Codes of rotated rows in the stored dtype, and dot products with their centroids."""
-        if self.cell_index is None:
+        found = None if device is None else device.assign(self, rows)
+        if found is not None:
+            codes, scores = found
+        elif self.cell_index is None:
             codes, scores = kernels.assign(rows, self.centroids, threads=threads)
         else:
             codes, scores = self.cell_index.assign(rows, probes=probes, threads=threads)
         return (codes if self.code_dtype is np.uint32 else codes.astype(np.uint16)), scores
 
-    def centroid_cosines(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> FloatArray:
+    def centroid_cosines(
+        self,
+        embeddings: NDArray[np.floating],
+        *,
+        threads: int = 0,
+        device: BuildDevice | None = None,
+    ) -> FloatArray:
         """float32 [n]: cosines between unit embeddings [n, dim] and their centroids."""
         rows = self.rotated(embeddings, threads=threads)
-        return self._assign(rows, DEFAULT_PROBES, threads)[1]
+        return self._assign(rows, DEFAULT_PROBES, threads, device)[1]
 
-    def compress(self, embeddings: NDArray[np.floating], *, threads: int = 0) -> Compressed:
+    def compress(
+        self,
+        embeddings: NDArray[np.floating],
+        *,
+        threads: int = 0,
+        device: BuildDevice | None = None,
+    ) -> Compressed:
         """Turn embeddings into codes, packed residuals and inverse norms, chunk by chunk.
 
         Args:
             embeddings: float32 or float16 [n, dim], finite, L2-normalised.
             threads: 0 for all cores.
+            device: a GPU that does it instead, where there are enough rows.
 
         Returns:
             The stored form; the result for a row does not depend on its neighbours.
 
         Raises:
             DimensionMismatchError: the embeddings have another dim.
+            DeviceMemoryError, DeviceFailedError: a GPU that is required refused or failed.
         """
         rows = self.rotated(embeddings, threads=threads)
+        found = None if device is None else device.compress(self, rows)
+        if found is not None:
+            return found
         codes, scores = self._assign(rows, DEFAULT_PROBES, threads)
         residuals, inverse_norms = kernels.compress(
             rows,

@@ -16,6 +16,7 @@ from ..errors import InvalidEmbeddingError, InvalidParameterError
 from ..finite import all_finite
 from .buckets import SUPPORTED_BITS, inverse_norm_range, train_buckets
 from .cells import Cells, assign, chunks, float_rows, native_rows
+from .device import BuildDevice
 from .kmeans import train_centroids
 from .model import Codec, ReconstructionError
 from .rotation import make_rotation, rotate
@@ -121,6 +122,7 @@ def train_codec(
     iterations: int = TRAINING_ITERATIONS,
     n_centroids: int | None = None,
     threads: int = 0,
+    device: BuildDevice | None = None,
 ) -> tuple[Codec, TrainingReport]:
     """Train centroids, buckets and the inverse norm range on a sample of embeddings.
 
@@ -133,6 +135,7 @@ def train_codec(
         iterations: k-means rounds, at least 1.
         n_centroids: overrides the number; never more than the sample has distinct rows.
         threads: 0 for all cores.
+        device: a GPU for the rounds of k-means, where there are enough rows.
 
     Returns:
         The codec and how it came about.
@@ -140,6 +143,7 @@ def train_codec(
     Raises:
         InvalidEmbeddingError: no rows, or NaN or infinity among them.
         InvalidParameterError: bits, iterations or n_centroids out of range.
+        DeviceMemoryError, DeviceFailedError: a GPU that is required refused or failed.
 
     Source: Santhanam et al. 2022 (ColBERTv2), section 3.3.
     """
@@ -151,7 +155,7 @@ def train_codec(
     rotation = make_rotation(sample.shape[1], seed)
     train = _rotated(sample[np.sort(training[: wanted * MOST_PER_CENTROID])], rotation, threads)
     centroids, cells = train_centroids(
-        train, wanted, iterations=iterations, seed=seed, threads=threads
+        train, wanted, iterations=iterations, seed=seed, threads=threads, device=device
     )
     heldout = float_rows(sample[np.sort(held)])
     rows = float_rows(_rotated(heldout, rotation, threads))

@@ -15,13 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import kernels
-from ..codec import Codec
-from ..errors import (
-    DeviceFailedError,
-    DeviceMemoryError,
-    DeviceUnavailableError,
-    InvalidParameterError,
-)
+from ..codec import BuildDevice, Codec
+from ..devices import named_error, say_once
+from ..errors import DeviceUnavailableError, InvalidParameterError
 from ..shown import shown
 from .segments import SearchableSegment, refusals_of
 from .shortlist import CodedPool
@@ -37,7 +33,6 @@ Limits = tuple[int, int, int]
 _LARGE: Final = ("codes", "residuals", "inverse_norms", "ivf_pids")
 
 _logger = logging.getLogger(__name__)
-_announced: Final[set[str]] = set()
 
 
 class Searcher(Protocol):
@@ -82,6 +77,10 @@ class SearchDevice:
         """Whether searches go on without it."""
         return self._failed or bool(self._too_large)
 
+    def for_building(self) -> BuildDevice:
+        """The same GPU, for what is written."""
+        return BuildDevice(self.number, required=self.required)
+
     def search(self, pool: CodedPool, nprobe: int, ndocs: int, n_rescored: int) -> Found | None:
         """The best passages of a pool; None where the processor must find them.
 
@@ -111,17 +110,12 @@ class SearchDevice:
                 self._codecs.clear()
                 self._too_large = _identity(pools[0])
             if self.required:
-                raise DeviceMemoryError(
-                    f"{self.name}: {error}. Use a device with more memory, or device='auto'."
-                ) from error
+                raise named_error(self.name, error) from error
             _say_once(f"{self.name} is too small for the index ({error}): searching without it")
         except kernels.DeviceError as error:
             self._failed = True
             if self.required:
-                raise DeviceFailedError(
-                    f"{self.name} failed: {error}. Start the process again; device='auto' goes on "
-                    "without the device."
-                ) from error
+                raise named_error(self.name, error) from error
             _say_once(f"{self.name} failed ({error}): searching without it")
         return None
 
@@ -258,6 +252,4 @@ def _identity(pool: CodedPool) -> frozenset[int]:
 
 
 def _say_once(message: str) -> None:
-    if message not in _announced:
-        _announced.add(message)
-        _logger.warning("%s", message)
+    say_once(_logger, message)

@@ -179,6 +179,7 @@ def _write(
         n_tokens=batch.n_tokens,
         live=live,
         threads=work.writer.threads,
+        device=work.writer.device,
     ) as segment:
         segment.append_embeddings(batch.embeddings)
         segment.append_documents(batch.documents, sequences_of(view, docnos))

@@ -89,6 +89,7 @@ def _train(
         bits=base.manifest.settings.bits,
         seed=seed,
         threads=writer.threads,
+        device=writer.device,
     )
     ref = write_codec(writer.directory, codec, training, n_embeddings=base.n_tokens, epoch=epoch)
     work.put_codecs((*base.manifest.codecs, ref))
@@ -121,6 +122,7 @@ def append(work: Replacement, *, seed: int) -> str:
         at_most=drift.room(base.manifest, base.n_tokens, n_drifted),
         seed=seed,
         threads=work.writer.threads,
+        device=work.writer.device,
     )
     if found is None:
         return ""

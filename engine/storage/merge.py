@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codec import BuildDevice
 from ..errors import CorruptIndexError
 from ..finite import all_finite
 from .directory import Directory
@@ -51,6 +52,7 @@ def merge(
     recode: Collection[str] = (),
     threads: int = 0,
     unserved_by: str | None = None,
+    device: BuildDevice | None = None,
 ) -> Merged:
     """Write the alive rows of segments into a new one.
 
@@ -63,10 +65,12 @@ def merge(
         recode: ids of inputs that are compressed again though they were coded in its epoch.
         threads: for compression; 0 is all cores.
         unserved_by: of inputs that are held and stay so.
+        device: a GPU that compresses; None for the processor.
 
     Raises:
         CorruptIndexError: an input is damaged.
         StorageError: the disk refused.
+        DeviceMemoryError, DeviceFailedError: a GPU that is required refused or failed.
     """
     docnos = _new_docnos(views)
     inputs = tuple(view.id for view in views)
@@ -80,6 +84,7 @@ def merge(
         live=live,
         threads=threads,
         unserved_by=unserved_by,
+        device=device,
     ) as output:
         for view in views:
             copied = live is not None and view.codec is live.codec and view.id not in recode

@@ -71,6 +71,7 @@ class Replacement(Closing):
             live=targets[views[0].id].live,
             recode={view.id for view in views if targets[view.id].recodes},
             threads=self.writer.threads,
+            device=self.writer.device,
             unserved_by=targets[views[0].id].unserved_by,
         )
         self.put(merged)

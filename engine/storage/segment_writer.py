@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import Codec
+from ..codec import BuildDevice, Codec
 from ..codec.service import Tally
 from ..documents import Document
 from .checksums import file_checksums
@@ -74,12 +74,14 @@ class SegmentWriter:
         live: LiveCodec | None,
         threads: int,
         unserved_by: str | None = None,
+        device: BuildDevice | None = None,
     ) -> None:
         self._tensors = TensorWriter(file)
         self._passages = passages
         self._n_tokens, self._dim = shape
         self._live = live
         self._threads = threads
+        self._device = device
         self._unserved_by = unserved_by
         self._ids: list[str] = []
         self._sequences: list[NDArray[np.uint64]] = []
@@ -130,7 +132,7 @@ class SegmentWriter:
         rows = max(1, COMPRESS_BYTES // (4 * self._dim))
         for start in range(0, len(embeddings), rows):
             part = embeddings[start : start + rows]
-            packed = self._live.codec.compress(part, threads=self._threads)
+            packed = self._live.codec.compress(part, threads=self._threads, device=self._device)
             self._put_codes(packed.codes, packed.residuals, packed.inverse_norms)
             if self._tally is not None:
                 self._tally.add(packed.codes, packed.cosines)
@@ -238,6 +240,7 @@ def new_segment(
     live: LiveCodec | None,
     threads: int = 0,
     unserved_by: str | None = None,
+    device: BuildDevice | None = None,
 ) -> Iterator[SegmentWriter]:
     """Write a segment that nothing refers to before a manifest does.
 
@@ -250,9 +253,11 @@ def new_segment(
         live: the codec of a coded segment; None makes a flat one.
         threads: for compression; 0 is all cores.
         unserved_by: of a flat segment that is held, see `SegmentRef`.
+        device: a GPU that compresses; None for the processor.
 
     Raises:
         StorageError: the disk refused, or the files were collected meanwhile.
+        DeviceMemoryError, DeviceFailedError: a GPU that is required refused or failed.
     """
     segment_id = new_identifier()
     folder = f"{SEGMENTS}/{segment_id}"
@@ -262,7 +267,9 @@ def new_segment(
             directory.create_by_path(segment_file(segment_id, PASSAGES_FILE)) as path,
             PassagesWriter(path) as passages,
         ):
-            writer = SegmentWriter(file, passages, (n_tokens, dim), live, threads, unserved_by)
+            writer = SegmentWriter(
+                file, passages, (n_tokens, dim), live, threads, unserved_by, device
+            )
             yield writer
             writer.finish_content()
         checksums = _write_checksums(directory, segment_id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codec import BuildDevice
 from ..errors import InvalidParameterError
 from .batch import EncodedBatch
 from .files import collected, discard_folder
@@ -70,12 +71,14 @@ class Staging:
     Args:
         reader: renews them.
         threads: for compression; 0 is all cores.
+        device: a GPU that compresses; None for the processor.
     """
 
-    def __init__(self, reader: Reader, threads: int) -> None:
+    def __init__(self, reader: Reader, threads: int, device: BuildDevice | None = None) -> None:
         self._reader = reader
         self._directory = reader.directory
         self._threads = threads
+        self._device = device
         self._uncommitted: dict[str, StagedSegment] = {}
 
     def write(
@@ -96,6 +99,7 @@ class Staging:
             live=live,
             threads=self._threads,
             unserved_by=unserved_by,
+            device=self._device,
         ) as segment:
             segment.append_embeddings(batch.embeddings)
             segment.append_documents(batch.documents, sequences)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..closing import Closing
+from ..codec import BuildDevice
 from ..errors import (
     CommitUncertainError,
     CorruptIndexError,
@@ -58,17 +59,24 @@ class Writer(Closing):
         directory: of the index, or its path.
         threads: for compression; 0 is all cores.
         reader: shared with the caller, who closes it; the writer opens its own without one.
+        device: a GPU that trains codecs and compresses; None for the processor.
     """
 
     def __init__(
-        self, directory: Directory | str | Path, *, threads: int = 0, reader: Reader | None = None
+        self,
+        directory: Directory | str | Path,
+        *,
+        threads: int = 0,
+        reader: Reader | None = None,
+        device: BuildDevice | None = None,
     ) -> None:
         self._owns_reader = reader is None
         self._reader = Reader(directory) if reader is None else reader
         self.directory = self._reader.directory
         self.threads = threads
+        self.device = device
         self._closed: str | None = None
-        self._staging = Staging(self._reader, threads)
+        self._staging = Staging(self._reader, threads, device)
         self._held: set[str] = set()
         self.claims = Claims(self._reader)
         self.lock = threading.RLock()
@@ -101,6 +109,7 @@ class Writer(Closing):
             InvalidParameterError: sequences that are not one per document, or out of range.
             StorageError: the disk refused, or the files were collected since this process had
                 stopped for too long; nothing is left behind.
+            DeviceMemoryError, DeviceFailedError: a GPU that is required did; likewise.
             WriterClosedError: the writer was closed.
         """
         self._require_open()

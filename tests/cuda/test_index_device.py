@@ -12,13 +12,13 @@ import pytest
 
 import weft
 from weft import kernels
+from weft.engine import devices
 from weft.engine.errors import (
     DeviceFailedError,
     DeviceMemoryError,
     DeviceUnavailableError,
     InvalidParameterError,
 )
-from weft.engine.search import device as search_device
 from weft.kernels import cuda_device
 
 DIM = 32
@@ -59,7 +59,7 @@ def queries() -> list[Any]:
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What is logged, as if nothing had been said before."""
-    search_device._announced.clear()
+    devices.announced.clear()
     with caplog.at_level(logging.WARNING, logger="weft.engine.search.device"):
         yield caplog
 

@@ -10,6 +10,7 @@ from weft import Document
 from weft.engine.errors import (
     CommitConflictError,
     CorruptIndexError,
+    DeviceFailedError,
     DimensionMismatchError,
     StorageError,
 )
@@ -83,16 +84,23 @@ def test_a_broken_encoder_blames_nobody(index, client):
         assert drain(context).n_changes == 30
 
 
-def test_a_broken_index_blames_nobody(index, client, context, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        CorruptIndexError("manifest.0000000000000001.json is not what was written"),
+        DeviceFailedError("cuda:0 failed: an illegal memory access"),
+    ],
+)
+def test_a_broken_index_or_gpu_blames_nobody(index, client, context, monkeypatch, error):
     client.submit([document(1)])
     before = inbox(index)
 
-    def damaged(*_, **__):
-        raise CorruptIndexError("manifest.0000000000000001.json is not what was written")
+    def broken(*_, **__):
+        raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(Writer, "stage", damaged)
-        with pytest.raises(CorruptIndexError):
+        patch.setattr(Writer, "stage", broken)
+        with pytest.raises(type(error)):
             drain(context)
     assert inbox(index) == before
     assert drain(context).n_changes == 1
