@@ -51,7 +51,7 @@ class Runtime:
         if threads:
             torch.set_num_threads(threads)
         self._process = os.getpid()
-        self.device = _device(device)
+        self.device = torch_device(device)
         self._padding = padding
         precision = torch.bfloat16 if dtype == "bf16" else torch.float32
         with torch.inference_mode():
@@ -161,7 +161,12 @@ class Runtime:
 _EMPTY: Final[FloatArray] = np.empty((0, 0), dtype=np.float32)
 
 
-def _device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
+    """The device of a name: `auto` (CUDA where there is any), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        InvalidParameterError: no such name, or a GPU that is not there.
+    """
     import torch
 
     if name == "auto":

@@ -40,20 +40,31 @@ def numbered_lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, st
             `MAX_LINE_BYTES` or bytes that are not UTF-8; names file, line and byte offset.
     """
     offset = 0
+    for number, line in enumerate(raw_lines(path), 1):
+        text = _decode(line, path, number, offset)
+        offset += len(line)
+        if blank or text.strip():
+            yield number, text
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of each line, its line break included.
+
+    Raises:
+        InvalidInputError: the file cannot be read, is damaged, or holds a line longer than
+            `MAX_LINE_BYTES`; names the file, and the line where it knows it.
+    """
     with open_bytes(path) as file:
-        for number, line in enumerate(_raw_lines(file, path), 1):
+        for number, line in enumerate(_lines(file, path), 1):
             if len(line) > MAX_LINE_BYTES:
                 raise InvalidInputError(
                     f"{path}, line {number} is longer than {MAX_LINE_BYTES:,} bytes: is it a file "
                     "of one record per line?"
                 )
-            text = _decode(line, path, number, offset)
-            offset += len(line)
-            if blank or text.strip():
-                yield number, text
+            yield line
 
 
-def _raw_lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
     try:
         while line := file.readline(MAX_LINE_BYTES + 1):
             yield line

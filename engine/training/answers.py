@@ -20,11 +20,15 @@ from ..errors import InvalidParameterError, InvalidTrainingDataError
 from ..evaluation.lines import json_objects
 from ..index import Index
 from ..shown import shown
-from .mining import Mined, passage_id
+from .mining import Mined, passage_id, with_languages
 from .nway import Example
 
 _AT_ONCE: Final = 32
 _ARTICLES: Final = re.compile(r"\b(?:a|an|the)\b")
+# Thai, Lao, Burmese, Khmer, kana and Han characters: words follow each other without spaces.
+_UNSPACED: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+)
 
 Progress = Callable[[int, int], None]
 """Called with the number of questions that are done, and of all."""
@@ -102,10 +106,15 @@ def normalised(text: str) -> str:
 
 
 def holds_answer(text: str, answers: Sequence[str]) -> bool:
-    """Whether one of the answers stands in a text, as whole words in their order."""
+    """Whether one of the answers stands in a text, as whole words in their order.
+
+    Anywhere, where its script puts no spaces between words.
+    """
     words, without = f" {_words(text)} ", f" {normalised(text)} "
     for answer in answers:
         own = normalised(answer)
+        if _UNSPACED.search(answer) and own in without:
+            return True
         # An answer may be an article and nothing else, such as the name of a letter.
         if f" {own} " in without if own else f" {_words(answer)} " in words:
             return True
@@ -138,14 +147,16 @@ def answer_examples(
     """
     settings = settings or AnswerSettings()
     ids = list(questions)
-    for first in range(0, len(ids), _AT_ONCE):
-        some = ids[first : first + _AT_ONCE]
-        texts = [questions[id].text for id in some]
-        found = index.search_batch(texts, settings.depth, group_by="passage")
-        for id, hits in zip(some, found, strict=True):
-            yield from _examples(id, questions[id], hits, settings)
-        if progress is not None:
-            progress(first + len(some), len(ids))
+    with index.snapshot() as view:
+        for first in range(0, len(ids), _AT_ONCE):
+            some = ids[first : first + _AT_ONCE]
+            texts = [questions[id].text for id in some]
+            found = view.search_batch(texts, settings.depth, group_by="passage")
+            for id, hits in zip(some, found, strict=True):
+                for mined in _examples(id, questions[id], hits, settings):
+                    yield with_languages(mined, view, index.encoder)
+            if progress is not None:
+                progress(first + len(some), len(ids))
 
 
 def _examples(

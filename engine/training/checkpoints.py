@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..encoder.configuration import read_object
-from ..errors import CheckpointError, TrainingError
+from ..errors import CheckpointError, StorageError, TrainingError
+from .identity import require_same
 
 _KEPT: Final = 2
 _NAME: Final = re.compile(r"step-(\d{8})")
@@ -37,20 +38,36 @@ class Checkpoints:
         self._folder, self._identity = folder, json.loads(json.dumps(identity))
 
     def save(self, step: int, model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        """Keep the state after `step` steps."""
+        """Keep the state after `step` steps.
+
+        Raises:
+            StorageError: the disk is full, or the folder may not be written.
+        """
         place = self._folder / f"step-{step:08d}"
         aside = self._folder / f"{place.name}.part"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        weights = {name: value.detach().cpu() for name, value in _parameters(model)}
-        save_file(weights, aside / _WEIGHTS)
-        save_file(_moments(model, optimiser), aside / _OPTIMISER)
-        state = {"step": step, "identity": self._identity}
-        (aside / _STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
-        shutil.rmtree(place, ignore_errors=True)
-        aside.rename(place)
+        try:
+            self._write(aside, step, model, optimiser)
+            shutil.rmtree(place, ignore_errors=True)
+            aside.rename(place)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise StorageError(
+                f"{place} cannot be written ({error}): make room there, and run the same again; "
+                "it goes on from the checkpoint before"
+            ) from error
         for _, old in self._found()[:-_KEPT]:
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _write(
+        self, folder: Path, step: int, model: torch.nn.Module, optimiser: torch.optim.Optimizer
+    ) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        weights = {name: value.detach().cpu() for name, value in _parameters(model)}
+        save_file(weights, folder / _WEIGHTS)
+        save_file(_moments(model, optimiser), folder / _OPTIMISER)
+        state = {"step": step, "identity": self._identity}
+        (folder / _STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
 
     def restore(self, model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> int:
         """Load the newest checkpoint, and return how many steps it has behind it; 0 for none.
@@ -64,30 +81,19 @@ class Checkpoints:
         step, place = found[-1]
         try:
             state = read_object(place / _STATE)
-            self._require_same(state.get("identity"), place)
+            require_same(place, state.get("identity"), self._identity)
             weights = load_file(place / _WEIGHTS)
             moments = load_file(place / _OPTIMISER)
             with torch.no_grad():
                 for name, parameter in _parameters(model):
                     parameter.copy_(weights[name])
-            _restore_moments(model, optimiser, moments, step)
+            _restore_moments(model, optimiser, moments)
         except (SafetensorError, OSError, KeyError, RuntimeError, CheckpointError) as error:
             raise TrainingError(
                 f"{place} is damaged ({error}): delete that folder, and the run goes on from the "
                 "checkpoint before it"
             ) from error
         return step
-
-    def _require_same(self, found: object, place: Path) -> None:
-        if found == self._identity:
-            return
-        known = found if isinstance(found, dict) else {}
-        keys = {*known, *self._identity}
-        other = sorted(key for key in keys if known.get(key) != self._identity.get(key))
-        raise TrainingError(
-            f"{place} belongs to a run with another {', '.join(other)}: give the same again to "
-            "go on with it, or another output folder to begin anew"
-        )
 
     def _found(self) -> list[tuple[int, Path]]:
         if not self._folder.is_dir():
@@ -118,7 +124,6 @@ def _restore_moments(
     model: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
     moments: dict[str, torch.Tensor],
-    step: int,
 ) -> None:
     for name, parameter in _parameters(model):
         if f"{name}/step" not in moments:

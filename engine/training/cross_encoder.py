@@ -14,11 +14,14 @@ import torch
 
 from ..encoder.backbone import quiet_transformers
 from ..encoder.batching import plan_batches
+from ..encoder.checkpoint import positions
+from ..encoder.runtime import torch_device
 from ..encoder.source import locate
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InvalidParameterError
 from .teachers import Scores
 
 _BATCH_TOKENS: Final = 4096
+_FEWEST_TOKENS: Final = 8
 _FAILURES: Final = (OSError, ValueError, RuntimeError, LookupError, TypeError, ImportError)
 
 
@@ -28,12 +31,14 @@ class CrossEncoder:
     Args:
         model: with one output, or two (irrelevant and relevant).
         tokenizer: its own.
-        max_tokens: longest pair; the passage is cut, not the query.
+        max_tokens: longest pair, or what the model's positions allow where that is less. The
+            passage is cut, and the query only where it would take more than half.
         device: where it computes.
         dtype: "fp32" or "bf16".
 
     Raises:
         CheckpointError: the model has another number of outputs.
+        InvalidParameterError: `max_tokens` leaves no room for a pair, or no such device.
     """
 
     def __init__(
@@ -51,9 +56,14 @@ class CrossEncoder:
                 f"the teacher has {outputs} outputs: a cross-encoder gives one score, or two for "
                 "irrelevant and relevant"
             )
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self.model, self.tokenizer = model.to(chosen), tokenizer
-        self._max_tokens, self._half = max_tokens, dtype == "bf16"
+        longest = positions(model.config.to_dict())
+        if max_tokens < _FEWEST_TOKENS:
+            raise InvalidParameterError(
+                f"max_tokens is {max_tokens}: use {_FEWEST_TOKENS} to {longest}, the positions of "
+                "the teacher."
+            )
+        self.model, self.tokenizer = model.to(torch_device(device)), tokenizer
+        self._max_tokens, self._half = min(max_tokens, longest), dtype == "bf16"
 
     @classmethod
     def load(
@@ -70,10 +80,7 @@ class CrossEncoder:
                 f"{name} is no cross-encoder: its weights lack {missing[0]!r}. Train one from it "
                 "with weft train teacher"
             )
-        longest = int(getattr(model.config, "max_position_embeddings", max_tokens))
-        return cls(
-            model.eval(), tokenizer, max_tokens=min(max_tokens, longest), device=device, dtype=dtype
-        )
+        return cls(model.eval(), tokenizer, max_tokens=max_tokens, device=device, dtype=dtype)
 
     def score(self, query: str, texts: Sequence[str]) -> Scores:
         """float32 [texts]: logits of relevance."""
@@ -109,13 +116,24 @@ class CrossEncoder:
             self.tokenizer.save_pretrained(folder)
 
     def _encode(self, queries: Sequence[str], texts: Sequence[str]) -> dict[str, list[list[int]]]:
+        shorter = {query: self._cut(query) for query in dict.fromkeys(queries)}
         found = self.tokenizer(
-            list(queries),
+            [shorter[query] for query in queries],
             list(texts),
             truncation="only_second",
             max_length=self._max_tokens,
         )
         return dict(found)
+
+    def _cut(self, query: str) -> str:
+        """A query that leaves half of the tokens to the passage."""
+        most = self._max_tokens // 2
+        # A tokenizer without offsets, in Python, is left to cut the passage alone.
+        if not self.tokenizer.is_fast or len(query) <= most:
+            return query
+        found = self.tokenizer(query, add_special_tokens=False, return_offsets_mapping=True)
+        ends = [end for _, end in found["offset_mapping"]]
+        return query if len(ends) <= most else query[: ends[most - 1]]
 
 
 def load_classifier(name: str | Path | None, outputs: int | None) -> tuple[Any, Any, list[str]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import lru_cache
+from typing import Protocol
 
 from ..encoder.checkpoint import Checkpoint
 from ..encoder.languages import group_by_language
@@ -15,11 +17,13 @@ from ..shown import shown
 from .nway import Example, NWayFile, require_scores
 from .texts import Text
 
-_FINGERPRINT_BYTES: Final = 1 << 20
-
 
 class TextSource(Protocol):
     """Texts by id, with their languages: `Texts`, or `TextMapping` for what is in memory."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells other texts from these."""
 
     def __contains__(self, id: object) -> bool: ...
 
@@ -96,20 +100,25 @@ class TrainingData:
         Raises:
             InvalidTrainingDataError: names the line.
         """
+        if self.examples.scored:
+            return
         for example in self.examples:
             require_scores(example)
 
+    def require_ways(self, ways: int) -> None:
+        """Refuse lines with fewer passages than training takes of each.
+
+        Raises:
+            InvalidTrainingDataError: names the line.
+        """
+        fewest, number = self.examples.shortest
+        if fewest < ways:
+            raise _too_few(self.examples[number], ways)
+
     def fingerprint(self) -> str:
-        """Tells other data from these: from the file's size, its beginning and its end."""
-        path = self.examples.path
-        digest = hashlib.blake2b(digest_size=16)
-        size = path.stat().st_size
-        digest.update(f"{size} {len(self.queries)} {len(self.passages)} ".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_FINGERPRINT_BYTES))
-            file.seek(max(0, size - _FINGERPRINT_BYTES))
-            digest.update(file.read(_FINGERPRINT_BYTES))
-        return digest.hexdigest()
+        """Tells other data from these: a digest of examples, queries and passages."""
+        parts = (self.examples.fingerprint, self.queries.fingerprint, self.passages.fingerprint)
+        return hashlib.blake2b(" ".join(parts).encode(), digest_size=16).hexdigest()
 
     def batch(self, numbers: Sequence[tuple[int, int]], ways: int, seed: int) -> Batch:
         """The examples of those (epoch, number) pairs, each cut to `ways` passages.
@@ -136,24 +145,30 @@ def order(count: int, step: int, batch: int, seed: int) -> list[tuple[int, int]]
     A function of its arguments alone, so that a resumed run sees the batches it would have seen.
     """
     places = range(step * batch, (step + 1) * batch)
-    permutations: Mapping[int, list[int]] = {
-        epoch: _permutation(count, epoch, seed) for epoch in {place // count for place in places}
-    }
-    return [(place // count, permutations[place // count][place % count]) for place in places]
+    return [
+        (place // count, _permutation(count, place // count, seed)[place % count])
+        for place in places
+    ]
 
 
-def _permutation(count: int, epoch: int, seed: int) -> list[int]:
-    numbers = list(range(count))
+# A step may need the end of one epoch and the beginning of the next.
+@lru_cache(maxsize=2)
+def _permutation(count: int, epoch: int, seed: int) -> array[int]:
+    numbers = array("q", range(count))
     random.Random(f"order {seed} {epoch}").shuffle(numbers)
     return numbers
 
 
+def _too_few(example: Example, ways: int) -> InvalidTrainingDataError:
+    return InvalidTrainingDataError(
+        f"{example.where} has {len(example.passage_ids)} passages, fewer than the {ways} ways "
+        "of training: mine more, or train with fewer ways"
+    )
+
+
 def _cut(example: Example, ways: int, seed: str) -> Example:
     if len(example.passage_ids) < ways:
-        raise InvalidTrainingDataError(
-            f"{example.where} has {len(example.passage_ids)} passages, fewer than the {ways} ways "
-            "of training: mine more, or train with fewer ways"
-        )
+        raise _too_few(example, ways)
     others = range(1, len(example.passage_ids))
     drawn = sorted(random.Random(f"negatives {seed}").sample(others, ways - 1))
     kept = [0, *drawn]

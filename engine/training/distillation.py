@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from safetensors import SafetensorError
 
 from ..encoder.tokenization import Tokenization
-from ..errors import CheckpointError, InvalidParameterError, TrainingError
+from ..errors import CheckpointError, InvalidParameterError, StorageError, TrainingError
 from .caching import accumulate_gradients
 from .checkpoints import Checkpoints
 from .data import Batch, TrainingData, order
+from .identity import weights_digest
 from .layouts import write_hf_colbert, write_pylate
 from .losses import binary_loss, distillation_loss, in_batch_loss
 from .maxsim import maxsim, pad
@@ -69,12 +71,14 @@ class Distillation:
         folder: of checkpoints and result; a run that finds checkpoints there goes on from them.
         processes: this one alone by default.
         tracker: gets loss, learning rate and gradient norm of each step.
-        progress: called after each step.
+        progress: called after each step; where it raises KeyboardInterrupt, a checkpoint is
+            kept first.
 
     Raises:
-        InvalidTrainingDataError: an example without scores, or without a known language.
+        InvalidTrainingDataError: an example without scores, with fewer passages than
+            `settings.ways`, or without a known language.
         InvalidParameterError: the batch cannot be divided among the processes.
-        TrainingError: the folder holds checkpoints of another run.
+        TrainingError: the folder holds checkpoints of another run, or a model without any.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Distillation:
                 f"batch is {settings.batch}: use a multiple of the {self._processes.count} "
                 "processes."
             )
+        data.require_ways(settings.ways)
         data.require_languages(encoder.checkpoint)
         if settings.loss == "distil":
             data.require_scores()
@@ -104,6 +109,11 @@ class Distillation:
         self._optimiser = torch.optim.AdamW(_groups(encoder, settings), lr=settings.learning_rate)
         self._checkpoints = Checkpoints(folder / "checkpoints", self._identity())
         self.step = self._checkpoints.restore(encoder, self._optimiser)
+        if self.step == 0 and (folder / MODEL).exists():
+            raise TrainingError(
+                f"{folder / MODEL} is there, and no checkpoint that it came from: it would be "
+                "overwritten. Give another output folder, or move it away"
+            )
 
     def run(self, *, until: int | None = None) -> Path:
         """Train, write the result in both layouts, and return the folder of PyLate's.
@@ -149,9 +159,19 @@ class Distillation:
         self._optimiser.step()
         self.step += 1
         self._tracker.log(self.step, {"loss": loss, "learning_rate": rate, "gradient_norm": norm})
-        if self._progress is not None:
-            took = time.perf_counter() - started
-            self._progress(StepReport(self.step, settings.steps, loss, rate, took))
+        took = time.perf_counter() - started
+        self._report(StepReport(self.step, settings.steps, loss, rate, took))
+
+    def _report(self, report: StepReport) -> None:
+        if self._progress is None:
+            return
+        try:
+            self._progress(report)
+        except KeyboardInterrupt:
+            # Between two steps all is whole; the other processes of several are gone by now.
+            if self._processes.count == 1:
+                self._save()
+            raise
 
     def _backward(self, batch: Batch) -> float:
         tokens = self._tokens
@@ -186,10 +206,10 @@ class Distillation:
 
     def _identity(self) -> dict[str, object]:
         return {
-            **self._settings.to_json(),
+            **self._settings.identity(),
             "data": self._data.fingerprint(),
             "processes": self._processes.count,
-            "start": _weights_digest(self._encoder),
+            "start": weights_digest(self._encoder),
         }
 
     def _save(self) -> None:
@@ -198,11 +218,16 @@ class Distillation:
         self._processes.wait()
 
     def _write(self) -> None:
-        write_pylate(self._encoder, self._folder / MODEL)
         try:
+            write_pylate(self._encoder, self._folder / MODEL)
             write_hf_colbert(self._encoder, self._folder / HF_COLBERT)
         except CheckpointError as error:
             _logger.warning("only PyLate's layout was written: %s", error)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(
+                f"the model cannot be written to {self._folder} ({error}): make room there, and "
+                "run the same again; it writes the model from the last checkpoint"
+            ) from error
 
 
 def batch_loss(batch: Batch, rows: list[torch.Tensor], settings: TrainingSettings) -> torch.Tensor:
@@ -242,12 +267,16 @@ def batch_loss(batch: Batch, rows: list[torch.Tensor], settings: TrainingSetting
 def excluded_columns(batch: Batch) -> torch.Tensor:
     """Which passages of the batch a query is not compared with, bool [queries, passages].
 
-    Its own negatives, and its own passages where they stand under another query again: the
-    positive of two queries must not count as wrong for either.
+    Its own negatives, and all passages of its examples wherever else they stand: the positive of
+    two queries must not count as wrong for either, nor the second positive of one query against
+    the first, each in an example of its own.
     """
     ids = [id for one in batch.examples for id in one.passage_ids]
     ways = len(batch.examples[0].passage_ids)
-    excluded = torch.tensor([[id in set(one.passage_ids) for id in ids] for one in batch.examples])
+    own: dict[str, set[str]] = {}
+    for one in batch.examples:
+        own.setdefault(one.query_id, set()).update(one.passage_ids)
+    excluded = torch.tensor([[id in own[one.query_id] for id in ids] for one in batch.examples])
     for number in range(len(batch.examples)):
         excluded[number, number * ways] = False
     return excluded
@@ -276,13 +305,6 @@ def _rest_idle(parameters: list[torch.nn.Parameter]) -> None:
     for parameter in parameters:
         if parameter.grad is not None and not bool(parameter.grad.any()):
             parameter.grad = None
-
-
-def _weights_digest(encoder: TrainableEncoder) -> str:
-    """Tells one start from another: sums of the weights, exact for equal ones."""
-    total = sum(float(p.detach().double().sum()) for p in encoder.parameters())
-    squares = sum(float(p.detach().double().square().sum()) for p in encoder.parameters())
-    return f"{total:.12g} {squares:.12g}"
 
 
 def _cuda(device: torch.device) -> list[torch.device]:

@@ -10,9 +10,11 @@ from typing import Any, Final, Protocol
 import torch
 
 from ..encoder.backbone import quiet_transformers
+from ..encoder.runtime import torch_device
 from ..encoder.source import locate
-from ..errors import CheckpointError, MissingDependencyError
+from ..errors import CheckpointError, InvalidParameterError, MissingDependencyError
 
+_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _FAILURES: Final = (OSError, ValueError, RuntimeError, LookupError, TypeError, struct.error)
 
 
@@ -33,9 +35,12 @@ class LocalGenerator:
         seed: of drawing.
         batch: prompts answered together.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        dtype: "fp32", or "bf16" for half the memory and, where the processor multiplies
+            bfloat16, several times the speed.
 
     Raises:
         CheckpointError: it cannot be read as a language model.
+        InvalidParameterError: another dtype.
         MissingDependencyError: a GGUF file without the package gguf.
     """
 
@@ -48,9 +53,14 @@ class LocalGenerator:
         seed: int = 0,
         batch: int = 8,
         device: str = "auto",
+        dtype: str = "fp32",
     ) -> None:
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self._tokenizer, model, self._causal = _load(Path(name).expanduser(), str(name))
+        if dtype not in _DTYPES:
+            raise InvalidParameterError(f"dtype is {dtype!r}: use one of {', '.join(_DTYPES)}.")
+        chosen = torch_device(device)
+        self._tokenizer, model, self._causal = _load(
+            Path(name).expanduser(), str(name), _DTYPES[dtype]
+        )
         self._model: Any = model.eval().to(chosen)
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
@@ -97,7 +107,7 @@ class LocalGenerator:
         return text
 
 
-def _load(path: Path, name: str) -> tuple[Any, Any, bool]:
+def _load(path: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any, bool]:
     from transformers import (
         AutoConfig,
         AutoModelForCausalLM,
@@ -120,7 +130,7 @@ def _load(path: Path, name: str) -> tuple[Any, Any, bool]:
             config: Any = AutoConfig.from_pretrained(place, **options)
             causal = not config.is_encoder_decoder
             kind: Any = AutoModelForCausalLM if causal else AutoModelForSeq2SeqLM
-            model = kind.from_pretrained(place, dtype=torch.float32, **options)
+            model = kind.from_pretrained(place, dtype=dtype, **options)
     except ImportError as error:
         raise MissingDependencyError(
             f"{path} needs a package that is not installed ({error}): pip install 'weft[train]'."

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ..encoder import load_encoder
 from ..errors import InvalidTrainingDataError
 from ..evaluation.baselines import Bm25
 from ..evaluation.collections import Collection
 from ..evaluation.metrics import measure
+from .mining import query_vectors
 from .rounds import index_documents
+from .texts import NO_LANGUAGES, Languages, TextMapping
 
 SHARE: Final = 5
 """One query in so many is held out."""
@@ -46,24 +47,32 @@ def split_queries(
     return kept, held
 
 
-def compare(collection: Collection, held: Judgements, models: Sequence[Path]) -> dict[str, float]:
+def compare(
+    collection: Collection,
+    held: Judgements,
+    models: Sequence[Path],
+    *,
+    languages: Languages = NO_LANGUAGES,
+) -> dict[str, float]:
     """nDCG@10 of BM25 and of each model on held-out queries.
 
     Args:
         collection: whose documents are searched.
         held: judgements of the queries that are asked.
         models: folders of encoders.
+        languages: of documents and queries, for backbones with adapters.
 
     Raises:
         MissingDependencyError: the extra `evaluate` is not installed.
     """
-    queries = {id: collection.queries[id] for id in held}
-    run = Bm25(collection.documents).run(queries, _DEPTH).rankings
+    texts = {id: collection.queries[id] for id in held}
+    queries = TextMapping(texts, "queries", languages.queries)
+    run = Bm25(collection.documents).run(texts, _DEPTH).rankings
     found = {"BM25": measure(held, run)[_METRIC]}
     for model in models:
         with tempfile.TemporaryDirectory(prefix="weft-compare-") as folder:
             found[model.parent.name + "/" + model.name] = _ndcg(
-                Path(folder) / "index", collection, queries, held, model
+                Path(folder) / "index", collection, queries, held, model, languages.documents
             )
     return found
 
@@ -74,8 +83,9 @@ def _ndcg(
     queries: Mapping[str, str],
     held: Judgements,
     model: Path,
+    languages: Mapping[str, str],
 ) -> float:
-    with index_documents(folder, collection.documents, load_encoder(model).source) as index:
-        hits = index.search_batch(list(queries.values()), _DEPTH)
+    with index_documents(folder, collection.documents, model, languages) as index:
+        hits = index.search_batch(query_vectors(index.encoder, queries, list(queries)), _DEPTH)
     run = {id: {hit.id: hit.score for hit in some} for id, some in zip(queries, hits, strict=True)}
     return measure(held, run)[_METRIC]

@@ -9,6 +9,7 @@ follows Qu et al. 2021 (RocketQA), section 3.2.2.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,6 +70,8 @@ class MiningSettings:
                 raise InvalidParameterError(
                     f"{name} is {value!r}: use a whole number from {low} to {high}."
                 )
+        if self.margin is not None and not math.isfinite(self.margin):
+            raise InvalidParameterError(f"margin is {self.margin}: use a finite number, or None.")
         if self.depth <= self.skip:
             raise InvalidParameterError(
                 f"depth is {self.depth} and skip {self.skip}: nothing is left to draw from."
@@ -101,7 +104,8 @@ def mine(
 ) -> Iterator[Mined]:
     """Make examples of judged queries and what the index finds for them.
 
-    Queries without a relevant document in the index, or without enough negatives, give none.
+    Queries without a relevant document in the index, or without any negative, give none. What
+    reads like the positive or the query, whatever its id, is no negative, and no text is one twice.
 
     Args:
         index: of the collection, with the current model as its encoder.
@@ -127,20 +131,28 @@ def mine(
         for first in range(0, len(ids), _QUERIES_AT_ONCE):
             some = ids[first : first + _QUERIES_AT_ONCE]
             texts = [queries[id] for id in some]
-            asked = _asked(index.encoder, queries, some)
+            asked = query_vectors(index.encoder, queries, some)
             found = view.search_batch(asked, settings.depth, group_by="passage")
             for id, text, vectors, hits in zip(some, texts, asked, found, strict=True):
                 one = _Query(id, text, vectors, view, index.encoder)
                 for document in relevant[id][: settings.positives]:
                     mined = _example(one, document, set(relevant[id]), hits, settings, teacher)
                     if mined is not None:
-                        yield _with_languages(mined, one)
+                        yield with_languages(mined, view, index.encoder)
             if progress is not None:
                 progress(min(len(ids), first + len(some)), len(ids))
 
 
-def _asked(encoder: Encoder, queries: Mapping[str, str], ids: Sequence[str]) -> list[FloatArray]:
-    """Vectors of queries, each through its language's adapter where the encoder has some."""
+def query_vectors(
+    encoder: Encoder, queries: Mapping[str, str], ids: Sequence[str]
+) -> list[FloatArray]:
+    """Vectors of queries, each through its language's adapter where the encoder has some.
+
+    Args:
+        encoder: float32 [tokens, dim] per query comes from it.
+        queries: texts by id; `Texts` and `TextMapping` know languages too.
+        ids: which ones.
+    """
     texts = [queries[id] for id in ids]
     record = getattr(queries, "record", None)
     if not getattr(encoder, "languages", ()) or record is None:
@@ -153,12 +165,12 @@ def _asked(encoder: Encoder, queries: Mapping[str, str], ids: Sequence[str]) -> 
     return found
 
 
-def _with_languages(mined: Mined, query: _Query) -> Mined:
+def with_languages(mined: Mined, view: IndexView, encoder: Encoder) -> Mined:
     """The example with its passages' languages, where the encoder has adapters for them."""
-    if not getattr(query.encoder, "languages", ()):
+    if not getattr(encoder, "languages", ()):
         return mined
     owners = {id: id.rpartition("#")[0] for id in mined.passages}
-    documents = query.view.get(list(dict.fromkeys(owners.values())))
+    documents = view.get(list(dict.fromkeys(owners.values())))
     known = {one.id: one.language for one in documents if one is not None and one.language}
     return replace(mined, languages={p: known[d] for p, d in owners.items() if d in known})
 
@@ -189,8 +201,7 @@ def _example(
     positive = _positive(query, document, hits)
     if positive is None:
         return None
-    negatives = {passage_id(hit): hit.passage.text for hit in hits if hit.id not in relevant}
-    others = list(negatives.items())[settings.skip :]
+    others = _negatives(hits, relevant, {query.text, positive[1]})[settings.skip :]
     chosen = [positive, *_draw(others, settings, f"{settings.seed} {query.id} {document}")]
     scores: list[float] = []
     if teacher is not None:
@@ -205,6 +216,27 @@ def _example(
     ids = tuple(id for id, _ in chosen)
     where = f"query {shown(query.id)}"
     return Mined(Example(query.id, ids, tuple(scores), where), dict(chosen))
+
+
+def _negatives(hits: Sequence[Hit], relevant: set[str], known: set[str]) -> list[tuple[str, str]]:
+    """The hits that may be wrong answers, by rank: each text once, and none that is known.
+
+    Collections hold documents twice, and some (duplicate questions, arguments) the query itself.
+    What reads as the positive does would be taught as right and wrong at once.
+    """
+    seen = {_plain(text) for text in known}
+    seen |= {_plain(hit.passage.text) for hit in hits if hit.id in relevant}
+    found: list[tuple[str, str]] = []
+    for hit in hits:
+        text = _plain(hit.passage.text)
+        if hit.id not in relevant and text not in seen:
+            seen.add(text)
+            found.append((passage_id(hit), hit.passage.text))
+    return found
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
 
 
 def _draw(

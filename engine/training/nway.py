@@ -9,18 +9,20 @@ Source: Santhanam et al. 2022 (ColBERTv2), section 3.2.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..errors import InvalidTrainingDataError
+from ..errors import InvalidInputError, InvalidTrainingDataError
+from ..evaluation.lines import raw_lines
 from ..shown import shown
+
+LARGEST_SCORE: Final = 1e30
+"""Scores are compared in float32, which ends at 3e38."""
 
 SMALLEST_SPREAD: Final = 1e-6
 """Scores of one line that lie closer together than this say nothing: the teacher collapsed."""
@@ -46,12 +48,17 @@ class Example:
 class NWayFile:
     """A file of n-way examples, checked line by line when opened and read again when needed.
 
-    Only the lines' places are kept in memory: 8 bytes each.
+    Only the lines' places are kept in memory: 16 bytes each.
 
     Args:
         path: JSON lines, not compressed.
         scored: demand a score with every passage, and scores that differ.
         ways: passages that each line must hold at least; 2 by default.
+
+    Attributes:
+        scored: whether every line is known to have scores that differ.
+        shortest: fewest passages of a line, and the number of the first such example.
+        fingerprint: tells other examples from these.
 
     Raises:
         InvalidTrainingDataError: a line that is no example; names file and line.
@@ -59,43 +66,46 @@ class NWayFile:
 
     def __init__(self, path: str | Path, *, scored: bool = True, ways: int = 2) -> None:
         self.path = Path(path)
-        self._scored, self._ways = scored, max(2, ways)
+        self.scored, self._ways = scored, max(2, ways)
         if self.path.suffix == ".gz":
             raise InvalidTrainingDataError(
                 f"{self.path} is compressed, and examples are read in random order: unpack it "
                 f"with gzip -d {self.path.name}"
             )
-        self._offsets = self._index()
+        self._offsets, self._lines = array("q"), array("q")
+        self.shortest: tuple[int, int] = (0, 0)
+        self.fingerprint = self._index()
 
     def __len__(self) -> int:
         return len(self._offsets)
 
     def __getitem__(self, number: int) -> Example:
         """The example of that number, from 0, in the order of the file."""
-        offset, line = (int(value) for value in self._offsets[number])
         with self.path.open("rb") as file:
-            file.seek(offset)
-            return self._parse(file.readline(), line)
+            file.seek(self._offsets[number])
+            return self._parse(file.readline(), self._lines[number])
 
     def __iter__(self) -> Iterator[Example]:
-        with _opened(self.path) as file:
-            for number, raw in enumerate(file, 1):
-                if raw.strip():
-                    yield self._parse(raw, number)
+        for number, raw in enumerate(_raw(self.path), 1):
+            if raw.strip():
+                yield self._parse(raw, number)
 
-    def _index(self) -> NDArray[np.int64]:
-        """Offset and line number of each example; reads and checks them all once."""
-        places: list[tuple[int, int]] = []
+    def _index(self) -> str:
+        """Note offset and line number of each example; reads and checks them all once."""
+        digest = hashlib.blake2b(digest_size=16)
         offset = 0
-        with _opened(self.path) as file:
-            for number, raw in enumerate(file, 1):
-                if raw.strip():
-                    self._parse(raw, number)
-                    places.append((offset, number))
-                offset += len(raw)
-        if not places:
+        for number, raw in enumerate(_raw(self.path), 1):
+            digest.update(raw)
+            if raw.strip():
+                found = len(self._parse(raw, number).passage_ids)
+                if not self._offsets or found < self.shortest[0]:
+                    self.shortest = (found, len(self._offsets))
+                self._offsets.append(offset)
+                self._lines.append(number)
+            offset += len(raw)
+        if not self._offsets:
             raise InvalidTrainingDataError(f"{self.path} holds no example")
-        return np.array(places, dtype=np.int64).reshape(-1, 2)
+        return digest.hexdigest()
 
     def _parse(self, raw: bytes, line: int) -> Example:
         where = f"{self.path}, line {line}"
@@ -104,7 +114,7 @@ class NWayFile:
             raise InvalidTrainingDataError(
                 f"{where} has {len(example.passage_ids)} passages; at least {self._ways} are needed"
             )
-        if self._scored:
+        if self.scored:
             require_scores(example)
         return example
 
@@ -177,10 +187,12 @@ def _pair(entry: object, where: str) -> tuple[str, float | None]:
     if len(entry) != 2:
         raise InvalidTrainingDataError(f"{where}: {shown(entry)} is no [passage id, score]")
     score = entry[1]
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+    known = isinstance(score, int | float) and not isinstance(score, bool)
+    # NaN is not below anything either.
+    if not known or not abs(score) < LARGEST_SCORE:
         raise InvalidTrainingDataError(
             f"{where}: the score of passage {shown(entry[0])} is {shown(score)}, not a finite "
-            "number"
+            f"number below {LARGEST_SCORE:g}"
         )
     return _id(entry[0], where), float(score)
 
@@ -194,8 +206,8 @@ def _id(value: object, where: str) -> str:
     raise InvalidTrainingDataError(f"{where}: {shown(value)} is no id (a string or whole number)")
 
 
-def _opened(path: Path) -> Any:
+def _raw(path: Path) -> Iterator[bytes]:
     try:
-        return path.open("rb")
-    except OSError as error:
-        raise InvalidTrainingDataError(f"{path} cannot be read: {error.strerror}") from error
+        yield from raw_lines(path)
+    except InvalidInputError as error:
+        raise InvalidTrainingDataError(str(error)) from error

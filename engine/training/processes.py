@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from ..encoder.runtime import torch_device
 from ..errors import InvalidParameterError, MissingDependencyError
 
 
@@ -34,18 +35,15 @@ class Alone:
 
     Args:
         device: `auto` (CUDA where there is any), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        InvalidParameterError: no such device, or a GPU that is not there.
     """
 
     rank, count = 0, 1
 
     def __init__(self, device: str = "auto") -> None:
-        name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        try:
-            self.device = torch.device(name)
-        except RuntimeError as error:
-            raise InvalidParameterError(
-                f"device {device!r} is not known: use cpu or cuda"
-            ) from error
+        self.device = torch_device(device)
 
     def average(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Nothing: there is no other process."""
@@ -101,6 +99,21 @@ class Several:
 
 def find_processes(device: str = "auto") -> Processes:
     """The processes that this one belongs to."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return Several(device)
-    return Alone(device)
+    return Several(device) if _world_size() > 1 else Alone(device)
+
+
+def require_alone(what: str) -> None:
+    """Refuse to do in several processes what each of them would do again, over the other's files.
+
+    Raises:
+        InvalidParameterError: this is one of several processes.
+    """
+    if _world_size() > 1:
+        raise InvalidParameterError(
+            f"{what} runs in one process, and this is one of {_world_size()}: start it without "
+            "`accelerate launch`, which is for `weft train distil` and `weft train teacher`."
+        )
+
+
+def _world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -15,17 +15,26 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..documents import Document
 from ..encoder import load_encoder
 from ..errors import InvalidTrainingDataError
 from ..index import Index
-from .data import TrainingData
+from .data import TextSource, TrainingData
 from .distillation import MODEL, Distillation, Progress
+from .identity import keep_or_require
 from .mining import Mined
 from .nway import NWayFile, write_examples
 from .scoring import score_examples
 from .settings import TrainingSettings
 from .teachers import Teacher
-from .texts import TextMapping, Texts, write_texts
+from .texts import (
+    NO_LANGUAGES,
+    Languages,
+    TextMapping,
+    Texts,
+    texts_digest,
+    write_texts,
+)
 from .trainable import TrainableEncoder
 
 EXAMPLES, SCORED, PASSAGES, INDEX = "mined.jsonl", "examples.jsonl", "passages.jsonl", "index"
@@ -63,10 +72,12 @@ def train_rounds(
     rounds: int = 1,
     teacher: Teacher | None = None,
     positive_bonus: float = 0.0,
+    languages: Languages = NO_LANGUAGES,
+    told: Mapping[str, object] | None = None,
     progress: Progress | None = None,
     stage: Stage | None = None,
 ) -> list[Round]:
-    """Train for some rounds.
+    """Train for some rounds; run again after a crash, they go on where they were.
 
     Args:
         documents: document id to text.
@@ -78,13 +89,29 @@ def train_rounds(
         rounds: how many.
         teacher: scores the examples that come without scores.
         positive_bonus: added to the positive's score.
+        languages: of documents and queries, for a start whose backbone has adapters.
+        told: what else a run that is gone on with must share, in JSON values: where examples
+            and teacher come from.
         progress: called after each step.
         stage: called when a stage begins.
 
     Raises:
         InvalidTrainingDataError: a round found no example.
+        TrainingError: the folder holds rounds of another run.
     """
     tell = stage or (lambda _: None)
+    asked = TextMapping(queries, "queries", languages.queries)
+    keep_or_require(
+        folder,
+        {
+            **settings.identity(),
+            **(told or {}),
+            "positive_bonus": positive_bonus,
+            "documents": texts_digest(documents),
+            "queries": texts_digest(queries),
+            "languages": texts_digest({**languages.documents, **languages.queries}),
+        },
+    )
     done: list[Round] = []
     for number in range(1, rounds + 1):
         place = folder / f"round-{number}"
@@ -92,15 +119,13 @@ def train_rounds(
         label = f"round {number} of {rounds}"
         if not (place / SCORED).is_file():
             tell(f"{label}: indexing with {start.name}")
-            with index_documents(place / INDEX, documents, start) as index:
+            with index_documents(place / INDEX, documents, start, languages.documents) as index:
                 tell(f"{label}: making examples")
                 _make_examples(place, examples(index))
             tell(f"{label}: scoring examples")
-            _score(place, queries, teacher, positive_bonus)
+            _score(place, asked, teacher, positive_bonus)
         scored = settings.loss == "distil"
-        data = TrainingData(
-            NWayFile(place / SCORED, scored=scored), TextMapping(queries), Texts(place / PASSAGES)
-        )
+        data = TrainingData(NWayFile(place / SCORED, scored=scored), asked, Texts(place / PASSAGES))
         tell(f"{label}: training on {len(data.examples):,} examples")
         if not (place / MODEL).is_dir():
             encoder = TrainableEncoder.load(start)
@@ -110,13 +135,19 @@ def train_rounds(
     return done
 
 
-def index_documents(folder: Path, documents: Mapping[str, str], model: Path | str) -> Index:
+def index_documents(
+    folder: Path,
+    documents: Mapping[str, str],
+    model: Path | str,
+    languages: Mapping[str, str] | None = None,
+) -> Index:
     """An index of documents, made once; one that was not finished is made anew."""
     if not folder.is_dir():
         aside = folder.with_name(folder.name + ".part")
         shutil.rmtree(aside, ignore_errors=True)
         with Index.create(aside, encoder=load_encoder(model)) as index:
-            index.add(list(documents.values()), ids=list(documents))
+            tags = languages or {}
+            index.add([Document(id, text, language=tags.get(id)) for id, text in documents.items()])
             index.compact()
         aside.rename(folder)
     return Index.open(folder, encoder=load_encoder(model))
@@ -148,13 +179,11 @@ def _make_examples(place: Path, mined: Iterable[Mined]) -> None:
         keep_mined(place, mined)
 
 
-def _score(place: Path, queries: Mapping[str, str], teacher: Teacher | None, bonus: float) -> None:
+def _score(place: Path, queries: TextSource, teacher: Teacher | None, bonus: float) -> None:
     """Put the examples in their place for training, with a teacher's scores if there is one."""
     if teacher is None:
         shutil.copyfile(place / EXAMPLES, place / f"{SCORED}.part")
         (place / f"{SCORED}.part").rename(place / SCORED)
         return
-    data = TrainingData(
-        NWayFile(place / EXAMPLES, scored=False), TextMapping(queries), Texts(place / PASSAGES)
-    )
+    data = TrainingData(NWayFile(place / EXAMPLES, scored=False), queries, Texts(place / PASSAGES))
     write_examples(place / SCORED, score_examples(data, teacher, positive_bonus=bonus))

@@ -101,6 +101,12 @@ class TrainingSettings:
         """The settings as JSON values."""
         return asdict(self)
 
+    def identity(self) -> dict[str, Any]:
+        """What decides about the weights that come out, as JSON values."""
+        found = self.to_json()
+        del found["save_every"]
+        return found
+
     def rate(self, step: int) -> float:
         """The learning rate of a step, from 0: linear warm-up, then linear decay to 0."""
         if step < self.warmup:

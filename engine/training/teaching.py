@@ -20,6 +20,7 @@ from .checkpoints import Checkpoints
 from .cross_encoder import CrossEncoder, load_classifier
 from .data import Batch, TrainingData, order
 from .distillation import Progress, StepReport
+from .identity import weights_digest
 from .processes import Alone, Processes
 from .settings import TrainingSettings
 from .tracking import NoTracker, Tracker
@@ -54,7 +55,10 @@ class TeacherTraining:
 
     Raises:
         CheckpointError: the start cannot be read.
-        InvalidParameterError: an unknown kind.
+        InvalidParameterError: an unknown kind, or a batch that cannot be divided among the
+            processes.
+        InvalidTrainingDataError: an example with fewer passages than `settings.ways`.
+        TrainingError: the folder holds checkpoints of another run.
     """
 
     def __init__(
@@ -72,7 +76,13 @@ class TeacherTraining:
     ) -> None:
         if kind not in KINDS:
             raise InvalidParameterError(f"kind is {kind!r}: use one of {', '.join(KINDS)}.")
+        data.require_ways(settings.ways)
         self._processes: Processes = processes or Alone()
+        if settings.batch % self._processes.count:
+            raise InvalidParameterError(
+                f"batch is {settings.batch}: use a multiple of the {self._processes.count} "
+                "processes."
+            )
         with torch.random.fork_rng(devices=[]):
             # A head that the start lacks is drawn at random, the same for the same seed.
             torch.manual_seed(settings.seed)
@@ -94,10 +104,12 @@ class TeacherTraining:
             weight_decay=settings.weight_decay,
         )
         identity = {
-            **settings.to_json(),
+            **settings.identity(),
             "kind": kind,
             "max_tokens": max_tokens,
             "data": data.fingerprint(),
+            "processes": self._processes.count,
+            "start": weights_digest(self._model),
         }
         self._checkpoints = Checkpoints(folder / "checkpoints", identity)
         self.step = self._checkpoints.restore(self._model, self._optimiser)
@@ -112,8 +124,8 @@ class TeacherTraining:
         self._model.train(settings.dropout)
         while self.step < settings.steps:
             self._advance()
-            if self.step % settings.save_every == 0 and self._processes.rank == 0:
-                self._checkpoints.save(self.step, self._model, self._optimiser)
+            if self.step % settings.save_every == 0 or self.step == settings.steps:
+                self._save()
         self._model.eval()
         place = self._folder / "teacher"
         if self._processes.rank == 0:
@@ -121,6 +133,11 @@ class TeacherTraining:
         self._tracker.close()
         self._processes.wait()
         return place
+
+    def _save(self) -> None:
+        if self._processes.rank == 0:
+            self._checkpoints.save(self.step, self._model, self._optimiser)
+        self._processes.wait()
 
     def _advance(self) -> None:
         started = time.perf_counter()
@@ -133,7 +150,7 @@ class TeacherTraining:
         batch = self._data.batch(mine, settings.ways, settings.seed)
         self._optimiser.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed * 1_000_003 + self.step)
+            torch.manual_seed(settings.seed * 1_000_003 + self.step + (processes.rank << 52))
             loss = self._backward(batch)
         processes.average(self._model.parameters())
         loss = processes.mean(loss)

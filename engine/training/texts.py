@@ -7,16 +7,29 @@ be gzipped, and is then kept in memory.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..errors import InvalidInputError, InvalidTrainingDataError
 from ..evaluation.beir import document_text
-from ..evaluation.lines import json_object, open_bytes
+from ..evaluation.lines import json_object, json_objects, raw_lines
 from ..shown import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Languages:
+    """BCP-47 tags of the documents and of the queries that have one, by id."""
+
+    documents: Mapping[str, str]
+    queries: Mapping[str, str]
+
+
+NO_LANGUAGES: Final = Languages({}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,9 @@ class Texts(Mapping[str, str]):
     Args:
         path: a `.tsv` or `.jsonl` file, perhaps gzipped.
 
+    Attributes:
+        fingerprint: tells other texts from these.
+
     Raises:
         InvalidTrainingDataError: the file cannot be read, or a line is malformed or repeats an
             id; names file and line.
@@ -48,9 +64,10 @@ class Texts(Mapping[str, str]):
             )
         self._tabular = kinds[-1] == ".tsv"
         self._packed = self.path.suffix == ".gz"
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, int] = {}
+        self._offsets, self._lines = array("q"), array("q")
         self._kept: dict[str, Text] = {}
-        self._read()
+        self.fingerprint = self._read()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -65,33 +82,36 @@ class Texts(Mapping[str, str]):
         """Text and language of an id; KeyError where the file has none."""
         if self._packed:
             return self._kept[id]
-        offset, line = self._places[id]
+        place = self._places[id]
         with self.path.open("rb") as file:
-            file.seek(offset)
-            return self._parse(file.readline(), line)[1]
+            file.seek(self._offsets[place])
+            return self._parse(file.readline(), self._lines[place])[1]
 
-    def _read(self) -> None:
+    def _read(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
         offset = 0
         try:
-            with open_bytes(self.path) as file:
-                for line, raw in enumerate(file, 1):
-                    if raw.strip():
-                        self._take(raw, line, offset)
-                    offset += len(raw)
+            for line, raw in enumerate(raw_lines(self.path), 1):
+                digest.update(raw)
+                if raw.strip():
+                    self._take(raw, line, offset)
+                offset += len(raw)
         except InvalidInputError as error:
             raise InvalidTrainingDataError(str(error)) from error
-        except (OSError, EOFError) as error:
-            raise InvalidTrainingDataError(f"{self.path} cannot be read: {error}") from error
         if not self._places:
             raise InvalidTrainingDataError(f"{self.path} holds no text")
+        return digest.hexdigest()
 
     def _take(self, raw: bytes, line: int, offset: int) -> None:
         id, found = self._parse(raw, line)
         if id in self._places:
             raise InvalidTrainingDataError(f"{found.where}: id {shown(id)} stands there twice")
-        self._places[id] = (offset, line)
+        self._places[id] = len(self._places)
         if self._packed:
             self._kept[id] = found
+        else:
+            self._offsets.append(offset)
+            self._lines.append(line)
 
     def _parse(self, raw: bytes, line: int) -> tuple[str, Text]:
         where = f"{self.path}, line {line}"
@@ -103,10 +123,26 @@ class Texts(Mapping[str, str]):
 
 
 class TextMapping(Mapping[str, str]):
-    """Texts that are in memory already, with the same methods as `Texts`."""
+    """Texts that are in memory already, with the same methods as `Texts`.
 
-    def __init__(self, texts: Mapping[str, str], name: str = "texts") -> None:
-        self._texts, self.path = texts, Path(name)
+    Args:
+        texts: by id.
+        name: for messages.
+        languages: id to BCP-47 tag, of those that have one.
+    """
+
+    def __init__(
+        self,
+        texts: Mapping[str, str],
+        name: str = "texts",
+        languages: Mapping[str, str] | None = None,
+    ) -> None:
+        self._texts, self.path, self._languages = texts, Path(name), languages or {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells other texts from these."""
+        return texts_digest(self._texts) + texts_digest(self._languages)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -119,7 +155,30 @@ class TextMapping(Mapping[str, str]):
 
     def record(self, id: str) -> Text:
         """Text and language of an id; KeyError where there is none."""
-        return Text(self._texts[id], None, f"{self.path}, {id!r}")
+        return Text(self._texts[id], self._languages.get(id), f"{self.path}, {id!r}")
+
+
+def read_languages(path: Path) -> dict[str, str]:
+    """The BCP-47 tags in the `language` fields of JSON lines, by id.
+
+    Raises:
+        InvalidTrainingDataError: a tag is no string; names file and line.
+    """
+    found: dict[str, str] = {}
+    for number, record in json_objects(path):
+        language = _language(record, f"{path}, line {number}")
+        if language is not None:
+            found[str(record.get("_id", record.get("id")))] = language
+    return found
+
+
+def texts_digest(texts: Mapping[str, str]) -> str:
+    """Tells other texts from these: a digest of ids and texts in their order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (part for item in texts.items() for part in item):
+        content = part.encode("utf-8", "surrogatepass")
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()
 
 
 def write_texts(
@@ -139,8 +198,11 @@ def write_texts(
 
 def _row(line: str, where: str) -> tuple[str, Text]:
     fields = line.rstrip("\r\n").split("\t")
-    if len(fields) < 2 or not fields[0]:
-        raise InvalidTrainingDataError(f"{where} must look like id <tab> text")
+    if not 2 <= len(fields) <= 3 or not fields[0]:
+        raise InvalidTrainingDataError(
+            f"{where} has {len(fields)} fields between tabs: it must look like "
+            "id <tab> text [<tab> title]"
+        )
     title = fields[2] if len(fields) > 2 else ""
     return fields[0], _text(document_text(title, fields[1]), None, where)
 

@@ -32,30 +32,36 @@ class NoTracker:
 class TensorBoard:
     """Writes event files that `tensorboard --logdir` shows.
 
+    What an earlier, killed run logged of the steps that are done again is hidden.
+
     Args:
         folder: of the event files.
-        step: the first that will be logged; what an earlier, killed run logged from there on is
-            hidden.
 
     Raises:
         MissingDependencyError: tensorboard is not installed.
     """
 
-    def __init__(self, folder: Path, step: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingDependencyError(
                 "tracking needs the package tensorboard: pip install 'weft[train]'."
             ) from error
-        make: Any = SummaryWriter
-        self._writer = make(log_dir=str(folder), purge_step=step)
+        self._make: Any = SummaryWriter
+        self._folder = folder
+        self._writer: Any = None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Note numbers by name."""
+        if self._writer is None:
+            # Which step a run goes on with is known when it takes its first.
+            self._writer = self._make(log_dir=str(self._folder), purge_step=step)
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Write what is left."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -26,12 +26,14 @@ from .training_options import (
     count_bar,
     load_teacher,
     settings_of,
+    start_told,
     step_bar,
 )
 
 if TYPE_CHECKING:
     from ...engine.evaluation.collections import Collection
     from ...engine.index import Index
+    from ...engine.training.texts import Languages
 
 Qrels = Annotated[
     Path,
@@ -108,7 +110,7 @@ def queries(
     seed: Seed = 0,
 ) -> None:
     """Write synthetic queries for an index that has none: queries.jsonl and qrels.tsv (UDAPDR)."""
-    from ...engine.errors import InvalidParameterError
+    from ...engine.errors import InvalidParameterError, TrainingError
     from ...engine.index import Index
     from ...engine.training import synthetic
     from ...engine.training.generators import LocalGenerator
@@ -131,6 +133,11 @@ def queries(
         every = synthetic.distinct([*first, *made])
         with err.status("Looking for each query's own document…"):
             kept = synthetic.round_trip(opened, every, depth=depth)
+    if not kept:
+        raise TrainingError(
+            f"none of the {len(every):,} queries found its own document among the best {depth}: "
+            "take a stronger generator, or a larger --depth"
+        )
     _keep_queries(output, *synthetic.as_judgements(kept))
     out.print(f"{output}: {len(kept):,} of {len(every):,} queries kept", highlight=False)
 
@@ -153,10 +160,11 @@ def qa(
     """Train on questions with known answers, over the documents of an index (ColBERT-QA)."""
     from ...engine.index import Index
     from ...engine.training.answers import AnswerSettings, answer_examples, read_questions
+    from ...engine.training.texts import Languages
 
     asked = read_questions(questions)
     with Index.open(index) as opened:
-        documents = _documents(opened)
+        documents, tags = _documents(opened), _languages(opened)
     settings = AnswerSettings(negatives=max(ways * 2, 15))
     _rounds(
         documents,
@@ -164,7 +172,8 @@ def qa(
         lambda current: answer_examples(current, asked, settings=settings),
         start,
         output,
-        {"dim": dim, "rounds": rounds, "teachers": teachers},
+        {"dim": dim, "rounds": rounds, "teachers": teachers, "languages": Languages(tags, {})},
+        {"answers": {id: list(one.answers) for id, one in asked.items()}},
         {"steps": steps, "batch": batch, "ways": ways, "learning_rate": learning_rate,
          "dtype": dtype, "seed": seed},
     )  # fmt: skip
@@ -192,23 +201,28 @@ def adapt(
     from ...engine.evaluation.collections import load_collection
     from ...engine.training import mining
     from ...engine.training.held_out import compare, split_queries
+    from ...engine.training.texts import TextMapping
 
     collection = load_collection(folder, split=split)
+    languages = _collection_languages(folder, start)
+    texts = TextMapping(collection.queries, "queries", languages.queries)
     kept, held = split_queries(collection.qrels, seed=seed)
     settings = mining.MiningSettings(negatives=max(2 * ways, 15), seed=seed)
     done = _rounds(
         collection.documents,
         collection.queries,
-        lambda index: mining.mine(index, collection.queries, kept, settings=settings),
+        lambda index: mining.mine(index, texts, kept, settings=settings),
         start,
         output,
-        {"dim": dim, "rounds": rounds, "teachers": teachers, "positive_bonus": positive_bonus},
+        {"dim": dim, "rounds": rounds, "teachers": teachers, "positive_bonus": positive_bonus,
+         "languages": languages},
+        {"judgements": kept},
         {"steps": steps, "batch": batch, "ways": ways, "learning_rate": learning_rate,
          "dtype": dtype, "seed": seed},
     )  # fmt: skip
     begin, final = done
     with err.status("Measuring on the queries that were held out…"):
-        found = compare(collection, held, [begin, final])
+        found = compare(collection, held, [begin, final], languages=languages)
     _show(collection, held, found)
 
 
@@ -219,13 +233,27 @@ def _rounds(
     start: str | None,
     output: Path,
     how: dict[str, Any],
+    source: dict[str, Any],
     training: dict[str, Any],
 ) -> tuple[Path, Path]:
-    """Prepare a start and train in rounds; returns the folders of start and result."""
+    """Prepare a start and train in rounds; returns the folders of start and result.
+
+    Args:
+        documents, texts: of the documents and the queries, by id.
+        examples: makes them of an index.
+        start: checkpoint to begin with.
+        output: of all that is made.
+        how: options of the start and the rounds.
+        source: what the examples are made of, which a run that is gone on with must share.
+        training: settings of the training.
+    """
+    from ...engine.training.identity import digest_of
+    from ...engine.training.processes import require_alone
     from ...engine.training.rounds import train_rounds
     from ...engine.training.starting import prepare
     from ...engine.training.synthetic import sample_documents
 
+    require_alone("training in rounds")
     teacher = load_teacher(how["teachers"])
     settings = settings_of(warmup=None, loss="binary" if teacher is None else "distil", **training)
     begin = output / "start"
@@ -245,6 +273,12 @@ def _rounds(
             rounds=how["rounds"],
             teacher=teacher,
             positive_bonus=how.get("positive_bonus", 0.0),
+            languages=how["languages"],
+            told={
+                **start_told(start, how["dim"]),
+                "teachers": how["teachers"] or [],
+                **{key: digest_of(value) for key, value in source.items()},
+            },
             progress=progress,
             stage=note,
         )
@@ -258,6 +292,27 @@ def _documents(index: Index) -> dict[str, str]:
         ids = list(view.ids())
         found = view.get(ids)
     return {one.id: one.text for one in found if one is not None}
+
+
+def _languages(index: Index) -> dict[str, str]:
+    """Of the documents that have one."""
+    with index.snapshot() as view:
+        found = view.get(list(view.ids()))
+    return {one.id: one.language for one in found if one is not None and one.language}
+
+
+def _collection_languages(folder: Path, start: str | None) -> Languages:
+    """Tags in a folder of BEIR's layout, where the start has adapters for them."""
+    from ...engine.encoder.checkpoint import read_checkpoint
+    from ...engine.encoder.source import locate
+    from ...engine.evaluation import beir
+    from ...engine.training.texts import NO_LANGUAGES, Languages, read_languages
+
+    adapters = read_checkpoint(locate(start).folder).languages
+    if not adapters or not any(folder.glob("corpus.jsonl*")):
+        return NO_LANGUAGES
+    documents, queries = (beir.find(folder, f"{name}.jsonl") for name in ("corpus", "queries"))
+    return Languages(read_languages(documents), read_languages(queries))
 
 
 def _keep_queries(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.progress import (
@@ -16,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from .output import err
+from .output import err, note
 
 if TYPE_CHECKING:
     from ...engine.training.distillation import StepReport
@@ -54,6 +57,8 @@ Dtype = Annotated[str, typer.Option(help="fp32 or bf16.")]
 ChunkTokens = Annotated[
     int, typer.Option(help="Tokens in memory at a time; beyond it gradients are cached.")
 ]
+SaveEvery = Annotated[int, typer.Option(help="Steps between checkpoints.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int, typer.Option(help="Of everything drawn.")]
 Track = Annotated[
     bool, typer.Option("--track", help="Log to TensorBoard, in the folder 'metrics'.")
@@ -73,12 +78,32 @@ Bonus = Annotated[
 ]
 
 
+_LINES: Final = 20
+"""Lines of progress that a run without a terminal prints."""
+
+
 def settings_of(*, steps: int, warmup: int | None, **options: Any) -> TrainingSettings:
     """The settings, with a tenth of the steps as warm-up where none is given."""
     from ...engine.training.settings import TrainingSettings
 
     chosen = steps // 10 if warmup is None else warmup
     return TrainingSettings(steps=steps, warmup=chosen, **options)
+
+
+def start_told(
+    start: str | None,
+    dim: int,
+    query_maxlen: int | None = None,
+    document_maxlen: int | None = None,
+) -> dict[str, object]:
+    """What a start is made of; a run that is gone on with must be told the same."""
+    known = start is not None and Path(start).expanduser().is_dir()
+    return {
+        "start": str(Path(start).expanduser().resolve()) if start and known else start,
+        "dim": dim,
+        "query_maxlen": query_maxlen,
+        "document_maxlen": document_maxlen,
+    }
 
 
 def load_teacher(names: list[str] | None) -> Teacher | None:
@@ -104,9 +129,46 @@ def _teacher(name: str) -> Teacher:
     return CrossEncoder.load(name)
 
 
+class _Stopping:
+    """Ctrl-C while steps are done: the first ends the run after its step, the second at once."""
+
+    def __init__(self) -> None:
+        self._stepping = self._asked = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """What SIGINT calls."""
+        if self._asked or not self._stepping:
+            raise KeyboardInterrupt
+        self._asked = True
+        note("Stopping after this step, with a checkpoint; Ctrl-C again stops at once.")
+
+    def after(self, step: StepReport) -> None:
+        """Stop between two steps if that was asked for."""
+        self._stepping = step.step < step.steps
+        if self._asked and self._stepping:
+            note(f"Stopped after step {step.step:,}: the same command goes on from there.")
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _interruptible() -> Iterator[_Stopping]:
+    stopping = _Stopping()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+    before = signal.signal(signal.SIGINT, stopping.handle)
+    try:
+        yield stopping
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def step_bar() -> Iterator[Callable[[StepReport], None]]:
-    """A bar over steps on stderr, with the loss; gives the function to call after each."""
+    """A bar over steps on stderr, with the loss; gives the function to call after each.
+
+    Without a terminal a line is printed now and then instead.
+    """
     bar = Progress(
         TextColumn("Training"),
         BarColumn(),
@@ -121,8 +183,12 @@ def step_bar() -> Iterator[Callable[[StepReport], None]]:
     def report(step: StepReport) -> None:
         text = f"loss {step.loss:.4f}, {step.seconds:.1f} s a step"
         bar.update(task, completed=step.step, total=step.steps, description=text)
+        every = max(1, step.steps // _LINES)
+        if not err.is_terminal and (step.step % every == 0 or step.step in (1, step.steps)):
+            note(f"step {step.step:,} of {step.steps:,}: {text}")
+        stopping.after(step)
 
-    with bar:
+    with _interruptible() as stopping, bar:
         yield report
 
 

@@ -5,7 +5,8 @@ from tempfile import mkdtemp
 
 import pytest
 import torch
-from checkpoints import random_model, write_tokenizer
+from checkpoints import plain, random_model, write_tokenizer
+from safetensors.torch import load_file
 from toy_training import PASSAGES
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, T5Config
 from transformers import T5ForConditionalGeneration as T5
@@ -27,6 +28,8 @@ from weft.engine.training.held_out import split_queries
 from weft.engine.training.mining import mine
 from weft.engine.training.rounds import train_rounds
 from weft.engine.training.settings import TrainingSettings
+from weft.engine.training.starting import prepare
+from weft.engine.training.texts import Languages
 from weft.integrations.chat import ChatGenerator
 
 WORD = "the loom and the weft of a thread "
@@ -181,6 +184,9 @@ def test_language_models_that_are_not_there(tmp_path):
         ("brown quick fox", ["quick brown"], False),
         ("nothing", ["no", "nothing"], True),
         ("the letter A is first", ["A"], True),
+        ("日本の首都は東京である。", ["東京"], True),
+        ("日本の首都は東京である。", ["大阪"], False),
+        ("กรุงเทพมหานครเป็นเมืองหลวง", ["เมืองหลวง"], True),
     ],
 )
 def test_answers_match_as_whole_words(text, answers, holds):
@@ -259,6 +265,37 @@ def test_rounds_of_relevance_guided_supervision_find_more_answers(tmp_path, star
         tmp_path / "run", settings, rounds=2,
     )  # fmt: skip
     assert again == done
+    # With other settings the old result would be taken for the new one's.
+    longer = TrainingSettings(**(settings.to_json() | {"steps": 30}))
+    with pytest.raises(TrainingError, match="another steps"):
+        train_rounds(
+            PASSAGES, {id: one.text for id, one in questions.items()}, lambda index: 1 / 0, start,
+            tmp_path / "run", longer,
+        )  # fmt: skip
+
+
+def test_rounds_take_each_document_and_query_through_its_language(tmp_path):
+    plain(tmp_path / "xmod", "xmod")
+    start = prepare(tmp_path / "xmod", tmp_path / "s", dim=8, projection="orthogonal",
+                    query_maxlen=16, document_maxlen=40)  # fmt: skip
+    settings = TrainingSettings(steps=2, batch=2, ways=2, loss="binary", learning_rate=1e-3)
+    questions = {"q0": Question("what has lift?", ("wing",)), "q1": Question("?", ("loom",))}
+    chosen = AnswerSettings(positive_depth=6, depth=6, negatives=4, positives=1)
+    languages = Languages(dict.fromkeys(PASSAGES, "de"), {"q0": "zh", "q1": "zh"})
+    done = train_rounds(
+        PASSAGES,
+        {id: one.text for id, one in questions.items()},
+        lambda index: answer_examples(index, questions, settings=chosen),
+        start,
+        tmp_path / "run",
+        settings,
+        languages=languages,
+    )
+    before, after = (load_file(place / "model.safetensors") for place in (start, done[0].model))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    for language, trained in (("en_XX", False), ("de_DE", True), ("zh_CN", True)):
+        own = {name for name in before if "adapter_modules" in name and language in name}
+        assert own and bool(own & changed) is trained, language
 
 
 def test_a_fifth_is_held_out():

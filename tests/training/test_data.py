@@ -27,6 +27,8 @@ GOOD = '["q", ["a", 1.5], ["b", 0]]'
         ('["q", ["a", 1], ["b", Infinity]]', "finite"),
         ('["q", ["a", 1], ["b", "2"]]', "finite"),
         ('["q", ["a", 1], ["b", true]]', "finite"),
+        ('["q", ["a", 1], ["b", 1' + "0" * 400 + "]]", "finite"),
+        ('["q", ["a", 1], ["b", -1e300]]', "finite"),
         ('["q", ["a", 1], ["b", 1, 2]]', "is no"),
         ('["q", ["a", 1], "b"]', "some of its passages"),
         ('["q", ["a", 1], ["a", 2]]', "twice"),
@@ -103,6 +105,7 @@ def test_texts_of_both_forms(tmp_path, packed):
     ("name", "line", "what"),
     [
         ("t.tsv", b"3", "id <tab> text"),
+        ("t.tsv", b"3\ta\tb\tc", "4 fields"),
         ("t.tsv", b"1\tagain", "twice"),
         ("t.tsv", b"3\t ", "empty text"),
         ("t.tsv", b"3\t\xff", "UTF-8"),
@@ -118,6 +121,56 @@ def test_a_bad_text_is_named(tmp_path, name, line, what):
     with pytest.raises(InvalidTrainingDataError, match=what) as caught:
         Texts(tmp_path / name)
     assert "line 2" in str(caught.value)
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_no_part_of_anything(tmp_path):
+    path = tmp_path / "nway.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n\r\n" + GOOD.encode() + b"\r\n")
+    found = NWayFile(path)
+    assert [(one.query_id, one.passage_ids) for one in found] == [("q", ("a", "b"))] * 2
+    assert [found[n].where[-1] for n in (0, 1)] == ["1", "3"]
+    (tmp_path / "t.tsv").write_bytes(b"\xef\xbb\xbf1\tone\r\n2\ttwo\r\n")
+    assert dict(Texts(tmp_path / "t.tsv")) == {"1": "one", "2": "two"}
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    lines = "".join(f"{n}\ttext number {n * 7919}\n" for n in range(3000))
+    content = bytearray(gzip.compress(lines.encode()))
+    content[len(content) // 2 : len(content) // 2 + 200] = b"\xff" * 200
+    for name, some in (("a.tsv.gz", content), ("b.tsv.gz", content[: len(content) // 3])):
+        (tmp_path / name).write_bytes(some)
+        with pytest.raises(InvalidTrainingDataError, match=name):
+            Texts(tmp_path / name)
+
+
+def test_a_line_that_is_too_short_for_training_is_named_before_it(tmp_path):
+    path = tmp_path / "nway.jsonl"
+    path.write_text('["q", ["a", 3], ["b", 2], ["c", 1]]\n\n' + GOOD + "\n")
+    texts = TextMapping(dict.fromkeys("qabc", "text"))
+    data = TrainingData(NWayFile(path), texts, texts)
+    data.require_ways(2)
+    with pytest.raises(InvalidTrainingDataError, match=r"line 3 has 2 passages, fewer than the 3"):
+        data.require_ways(3)
+
+
+def test_any_other_byte_makes_other_data(tmp_path):
+    """Resuming with corrected texts would mix two runs."""
+
+    def fingerprint(name, query, passages):
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = [f'["q", ["a", 1.5], ["b", {n}.25]]\n' for n in range(2, 6)]
+        (folder / "n.jsonl").write_text("".join(lines))
+        (folder / "p.tsv").write_text(passages)
+        examples = NWayFile(folder / "n.jsonl")
+        return TrainingData(
+            examples, TextMapping({"q": query}), Texts(folder / "p.tsv")
+        ).fingerprint()
+
+    first = fingerprint("1", "query", "a\tone\nb\ttwo\n")
+    assert fingerprint("2", "query", "a\tone\nb\ttwo\n") == first
+    assert fingerprint("3", "quest", "a\tone\nb\ttwo\n") != first
+    assert fingerprint("4", "query", "a\tone\nb\ttwe\n") != first
 
 
 def test_a_language_without_an_adapter_names_the_line_of_the_text(tmp_path):

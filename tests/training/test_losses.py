@@ -114,34 +114,42 @@ def test_in_batch_negatives_leave_out_what_is_excluded():
 
 
 class Line:
-    def __init__(self, ids, scores):
-        self.passage_ids, self.scores = ids, scores
+    def __init__(self, query, ids, scores):
+        self.query_id, self.passage_ids, self.scores = query, ids, scores
 
 
 class Lines:
     """Three queries of two passages; the first and the third share a passage."""
 
     examples = (
-        Line(("a", "b"), (2.0, -1.0)),
-        Line(("c", "d"), (0.5, 0.1)),
-        Line(("b", "e"), (3.0, 1.0)),
+        Line("1", ("a", "b"), (2.0, -1.0)),
+        Line("2", ("c", "d"), (0.5, 0.1)),
+        Line("3", ("b", "e"), (3.0, 1.0)),
     )
+    excluded = ([0, 1, 0, 0, 1, 0], [0, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 1])
 
 
-def test_own_negatives_and_shared_passages_are_excluded():
-    expected = [
-        [0, 1, 0, 0, 1, 0],
-        [0, 0, 0, 1, 0, 0],
-        [0, 1, 0, 0, 0, 1],
-    ]
-    assert excluded_columns(Lines).int().tolist() == expected
+class OfOneQuery:
+    """Two of the three are of one query: its other positive and negative are no wrong answers."""
+
+    examples = (
+        Line("1", ("a", "b"), (2.0, -1.0)),
+        Line("2", ("c", "d"), (0.5, 0.1)),
+        Line("1", ("e", "f"), (3.0, 1.0)),
+    )
+    excluded = ([0, 1, 0, 0, 1, 1], [0, 0, 0, 1, 0, 0], [1, 1, 0, 0, 0, 1])
+
+
+@pytest.mark.parametrize("lines", [Lines, OfOneQuery])
+def test_passages_of_the_same_query_are_excluded(lines):
+    assert excluded_columns(lines).int().tolist() == list(lines.excluded)
 
 
 def reference_loss_and_gradient(queries, passages, lines, settings):
     """The whole loss of a batch and its gradient by each vector, by hand."""
     scores = plain_maxsim(queries, passages)
     ways, t = settings.ways, settings.temperature
-    excluded = excluded_columns(lines).numpy()
+    excluded = np.array(lines.excluded, dtype=bool)
     by_score = np.zeros_like(scores)
     loss = 0.0
     for n, line in enumerate(lines.examples):
@@ -168,17 +176,18 @@ def reference_loss_and_gradient(queries, passages, lines, settings):
     return loss / count, gradients
 
 
+@pytest.mark.parametrize("lines", [Lines, OfOneQuery])
 @pytest.mark.parametrize("loss", ["distil", "binary"])
-def test_the_loss_of_a_batch_and_its_gradient_by_hand(loss):
+def test_the_loss_of_a_batch_and_its_gradient_by_hand(loss, lines):
     settings = TrainingSettings(
         ways=2, loss=loss, temperature=0.7, teacher_temperature=1.3, in_batch=0.6
     )
     queries = [unit(n, 4) for n in (4, 2, 3)]
     passages = [unit(n, 4) for n in (5, 1, 3, 2, 4, 2)]
     rows = [torch.tensor(one, requires_grad=True) for one in (*queries, *passages)]
-    found = batch_loss(Lines, rows, settings)
+    found = batch_loss(lines, rows, settings)
     found.backward()
-    expected, gradients = reference_loss_and_gradient(queries, passages, Lines, settings)
+    expected, gradients = reference_loss_and_gradient(queries, passages, lines, settings)
     assert found.item() == pytest.approx(expected, abs=1e-12)
     for row, gradient in zip(rows, gradients, strict=True):
         np.testing.assert_allclose(row.grad.numpy(), gradient, atol=1e-12)

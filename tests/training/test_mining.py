@@ -57,6 +57,25 @@ def test_negatives_are_the_best_that_are_not_judged_relevant(index, start):
         assert one.passages == {id: texts[id] for id in one.example.passage_ids}
 
 
+def test_what_reads_like_the_positive_or_the_query_is_no_negative(start, tmp_path):
+    """Collections hold documents twice; a copy of the right answer is no wrong one."""
+    copies = {
+        "copy": " ".join(PASSAGES["p1"].upper().split(" ")),
+        "echo": QUERIES["q1"],
+        "p3 again": PASSAGES["p3"] + " ",
+    }
+    with weft.Index.create(tmp_path / "i", encoder=start) as index:
+        index.add([*PASSAGES.values(), *copies.values()], ids=[*PASSAGES, *copies])
+        settings = MiningSettings(depth=50, negatives=50)
+        one = next(mine(index, QUERIES, {"q1": {"p1": 1}}, settings=settings))
+    positive, *negatives = (id.partition("#")[0] for id in one.example.passage_ids)
+    assert positive == "p1"
+    assert sorted({"p3" if id == "p3 again" else id for id in negatives}) == [
+        "p0", "p2", "p3", "p4", "p5",
+    ]  # fmt: skip
+    assert len(negatives) == 5
+
+
 def test_half_are_the_best_and_the_rest_is_drawn(index):
     judged = {"q1": {"p1": 1}}
     everything = next(
@@ -133,7 +152,10 @@ def test_what_is_kept_can_be_trained_on(index, tmp_path):
     assert count == len(list(NWayFile(tmp_path / "mined.jsonl", scored=False))) == len(QUERIES)
 
 
-@pytest.mark.parametrize("bad", [{"depth": 0}, {"negatives": 0}, {"skip": 100}, {"skip": -1}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"depth": 0}, {"negatives": 0}, {"skip": 100}, {"skip": -1}, {"margin": float("nan")}],
+)
 def test_settings_out_of_range(bad):
     with pytest.raises(InvalidParameterError):
         MiningSettings(**bad)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from toy_training import PASSAGES, QUERIES, toy_lines, write_lines
 
 from weft.engine.encoder import load_encoder
-from weft.engine.errors import InvalidTrainingDataError, TrainingError
+from weft.engine.errors import InvalidTrainingDataError, StorageError, TrainingError
 from weft.engine.training.caching import accumulate_gradients
 from weft.engine.training.data import TrainingData
 from weft.engine.training.distillation import HF_COLBERT, Distillation, batch_loss
@@ -82,6 +82,79 @@ def test_another_run_is_not_gone_on_with(start, tmp_path, data):
     other = TrainingSettings(**(SETTINGS.to_json() | {"learning_rate": 1e-4}))
     with pytest.raises(TrainingError, match="another learning_rate"):
         run(start, data, tmp_path, other)
+
+
+def test_corrected_texts_and_another_start_are_another_run(start, tmp_path, data):
+    run(start, data, tmp_path).run(until=2)
+    corrected = TrainingData(
+        data.examples, TextMapping(QUERIES), TextMapping(PASSAGES | {"p3": "cold of a layer"})
+    )
+    with pytest.raises(TrainingError, match="another data"):
+        run(start, corrected, tmp_path)
+    encoder = TrainableEncoder.load(start)
+    with torch.no_grad():
+        # Sums and squares of the weights stay what they are.
+        weight = encoder.projections[0].weight
+        weight.copy_(weight.flip(0).clone())
+    with pytest.raises(TrainingError, match="another start"):
+        Distillation(encoder, data, SETTINGS, tmp_path)
+
+
+def test_how_often_checkpoints_are_kept_may_change(start, tmp_path, uninterrupted):
+    data, expected = uninterrupted
+    run(start, data, tmp_path).run(until=3)
+    other = TrainingSettings(**(SETTINGS.to_json() | {"save_every": 1}))
+    found = weights(run(start, data, tmp_path, other).run())
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_an_interrupted_run_keeps_the_step_it_was_in(start, tmp_path, uninterrupted):
+    data, expected = uninterrupted
+
+    def interrupt(report):
+        if report.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(start, data, tmp_path, progress=interrupt).run()
+    again = run(start, data, tmp_path)
+    assert again.step == 3
+    found = weights(again.run())
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("full_at", [2, 5])
+def test_a_full_disk_is_told_and_the_run_goes_on_from_before(
+    start, tmp_path, uninterrupted, full_at
+):
+    """A limit on the size of files stands for the disk: writes fail just so."""
+    import resource
+
+    data, expected = uninterrupted
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(report):
+        if report.step == full_at:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+
+    try:
+        with pytest.raises(StorageError, match=r"step-0000000. cannot be written.*make room"):
+            run(start, data, tmp_path, progress=fill).run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "model").exists()
+    assert not list((tmp_path / "checkpoints").glob("*.part"))
+    again = run(start, data, tmp_path)
+    assert again.step == full_at - full_at % 2 - 2 * (full_at == 2)
+    found = weights(again.run())
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_model_of_nobody_knows_what_is_not_overwritten(start, tmp_path, data):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine").write_text("precious")
+    with pytest.raises(TrainingError, match="would be overwritten"):
+        run(start, data, tmp_path)
 
 
 def test_a_damaged_checkpoint_is_named(start, tmp_path, data):
@@ -202,6 +275,21 @@ def test_metrics_go_to_tensorboard(start, tmp_path, data):
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5]
     rates = [event.value for event in events.Scalars("learning_rate")]
     assert rates == pytest.approx([SETTINGS.rate(step) for step in range(5)])
+
+
+def test_what_a_killed_run_logged_is_shown_once(start, tmp_path, data):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def kill(report):
+        if report.step == 4:
+            raise Killed
+
+    place = tmp_path / "metrics"
+    with pytest.raises(Killed):
+        run(start, data, tmp_path, progress=kill, tracker=TensorBoard(place)).run()
+    run(start, data, tmp_path, tracker=TensorBoard(place)).run()
+    events = EventAccumulator(str(place)).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5]
 
 
 def test_the_state_of_a_run_is_plain_json_and_safetensors(start, tmp_path, data):

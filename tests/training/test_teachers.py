@@ -56,6 +56,42 @@ def test_scores_are_the_logits_of_plain_calls(tmp_path, outputs):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_a_long_query_leaves_half_to_the_passage(tmp_path):
+    """Queries that are documents themselves would leave nothing of the passage."""
+    folder = classifier(tmp_path / "c", 1)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    line = "the weft is woven over the loom thread by thread and the wing has lift"
+
+    def numbers(text):
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    assert len(numbers(line)) > 18
+    expected = []
+    for text in TEXTS:
+        first = [tokenizer.cls_token_id, *numbers(line)[:10], tokenizer.sep_token_id]
+        second = [*numbers(text)[:7], tokenizer.sep_token_id]
+        kinds = [0] * len(first) + [1] * len(second)
+        with torch.no_grad():
+            logits = model(
+                input_ids=torch.tensor([first + second]), token_type_ids=torch.tensor([kinds])
+            ).logits
+        expected.append(float(logits[0, 0]))
+    found = CrossEncoder.load(folder, max_tokens=20).score(line, TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_pairs_are_never_longer_than_the_positions(tmp_path):
+    folder = classifier(tmp_path / "c", 1)
+    long = " ".join(["the loom"] * 2000)
+    found = CrossEncoder.load(folder, max_tokens=5000).score(long, [long, "wing"])
+    assert np.isfinite(found).all()
+    with pytest.raises(InvalidParameterError, match="max_tokens is 2"):
+        CrossEncoder.load(folder, max_tokens=2)
+    with pytest.raises(InvalidParameterError, match="cuda:99"):
+        CrossEncoder.load(folder, device="cuda:99")
+
+
 def test_what_is_no_cross_encoder_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="3 outputs"):
         CrossEncoder.load(classifier(tmp_path / "three", 3))
