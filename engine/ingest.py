@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from .documents import Document
 from .encoder.base import Encoder
 from .encoder.progress import counting
+from .overlapping import made_ahead
 from .storage.batch import EncodedBatch
 
 STAGE_BYTES = 256 * 2**20
@@ -20,11 +22,20 @@ ENCODE_CHARACTERS = 2**19
 """Text that is split and encoded at a time: enough to batch passages of like length, and with
 768 dimensions about 400 MB of vectors."""
 
+GROUPS_AHEAD: Final = 2
+"""Such texts that are encoded while a batch is compressed and written, where the encoder does not
+need this machine's cores; each costs memory."""
+
+_Encoded = tuple[Document, list[tuple[int, int]], list[NDArray[Any]]]
+
 
 def encoded_batches(
     documents: Sequence[Document], encoder: Encoder, *, progress: bool = False
 ) -> Iterator[EncodedBatch]:
     """Split and encode documents, a bounded batch at a time, in the caller's order.
+
+    Where the encoder says that it encodes elsewhere, it goes on in a thread of its own while the
+    caller does something with a batch.
 
     Args:
         documents: checked documents with text.
@@ -35,17 +46,31 @@ def encoded_batches(
         Batches whose embeddings take about `STAGE_BYTES` each.
     """
     collector = _Collector(encoder.identity.dim)
+    groups = _encoded_groups(documents, encoder, progress)
+    if getattr(encoder, "encodes_elsewhere", False):
+        groups = made_ahead(groups, GROUPS_AHEAD)
+    with closing(groups):
+        for group in groups:
+            for document, spans, arrays in group:
+                collector.add(document, spans, arrays)
+                if collector.full:
+                    yield collector.take()
+    if collector.documents:
+        yield collector.take()
+
+
+def _encoded_groups(
+    documents: Sequence[Document], encoder: Encoder, progress: bool
+) -> Generator[list[_Encoded]]:
     for group in _groups(documents, progress):
         spans = encoder.split_many([document.text for document in group])
         texts = [d.text[a:b] for d, parts in zip(group, spans, strict=True) for a, b in parts]
         languages = [d.language for d, parts in zip(group, spans, strict=True) for _ in parts]
         arrays = iter(encoder.encode_passages(texts, languages=languages))
-        for document, parts in zip(group, spans, strict=True):
-            collector.add(document, parts, [next(arrays) for _ in parts])
-            if collector.full:
-                yield collector.take()
-    if collector.documents:
-        yield collector.take()
+        yield [
+            (document, parts, [next(arrays) for _ in parts])
+            for document, parts in zip(group, spans, strict=True)
+        ]
 
 
 def embedded_batches(

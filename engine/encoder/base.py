@@ -50,7 +50,12 @@ class Token:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns texts into one L2-normalised float32 vector per token. Thread-safe."""
+    """Turns texts into one L2-normalised float32 vector per token. Thread-safe.
+
+    One that works elsewhere, on a GPU or behind a service, may say so by an attribute
+    `encodes_elsewhere` that is True: then the next texts are encoded while the last ones are
+    compressed and written.
+    """
 
     @property
     def identity(self) -> EncoderIdentity:

@@ -72,6 +72,11 @@ class CheckpointEncoder:
         """Language adapters of the checkpoint; empty for nearly all."""
         return self._checkpoint.languages
 
+    @property
+    def encodes_elsewhere(self) -> bool:
+        """Whether the model is on a GPU; reads its weights."""
+        return self._runtime.device.type == "cuda"
+
     def warm_up(self) -> None:
         """Read tokenizer and weights now instead of at the first text.
 

@@ -54,6 +54,11 @@ class PooledEncoder:
         """Language adapters of the encoder."""
         return getattr(self._encoder, "languages", ())
 
+    @property
+    def encodes_elsewhere(self) -> bool:
+        """Whether the encoder leaves this machine's cores to others."""
+        return bool(getattr(self._encoder, "encodes_elsewhere", False))
+
     def encode_queries(self, texts: Sequence[str]) -> list[FloatArray]:
         """One array [query tokens, dim] per text, not pooled."""
         return self._encoder.encode_queries(texts)
