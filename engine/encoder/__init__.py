@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Encoder", "EncoderIdentity", "FloatArray", "Token", "load_encoder"]
 
 _logger = logging.getLogger(__name__)
-_DTYPES: Final = ("fp32", "bf16")
+_DTYPES: Final = ("auto", "fp32", "bf16")
 _announced: Final[set[str]] = set()
 
 
@@ -26,7 +26,7 @@ def load_encoder(
     name: str | Path | None = None,
     *,
     device: str = "auto",
-    dtype: str = "fp32",
+    dtype: str = "auto",
     threads: int = 0,
 ) -> CheckpointEncoder:
     """Find a checkpoint and recognise its layout; its weights are read at first use.
@@ -36,7 +36,8 @@ def load_encoder(
             MiniLM, which needs no network. A checkpoint that was not trained for late
             interaction is announced by one logged line per process.
         device: `auto` (CUDA where there is any), `cpu`, `cuda` or `cuda:N`.
-        dtype: precision of the model, `fp32` or `bf16`; vectors are float32 either way.
+        dtype: precision of the model: `fp32`, `bf16`, or `auto`, which is bf16 on a GPU that
+            multiplies in it and else fp32; vectors are float32 in any case.
         threads: PyTorch's threads, a setting of the whole process; 0 leaves it alone.
 
     Raises:

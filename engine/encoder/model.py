@@ -29,7 +29,7 @@ class CheckpointEncoder:
         source: where the checkpoint lies.
         checkpoint: what was recognised there.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        dtype: `fp32` or `bf16`: the precision of the model; vectors are float32 either way.
+        dtype: `auto`, `fp32` or `bf16`: the precision of the model; vectors are float32 anyway.
         threads: PyTorch's threads, a setting of the whole process; 0 leaves it alone.
     """
 

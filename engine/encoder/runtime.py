@@ -27,6 +27,9 @@ _logger = logging.getLogger(__name__)
 _CPU_BATCH_TOKENS: Final = 2048
 _CUDA_BATCH_TOKENS: Final = 65_536
 
+BFLOAT16_SINCE: Final = (8, 0)
+"""Compute capability from which GPUs multiply in bfloat16."""
+
 
 class Runtime:
     """A loaded model on its device. Thread-safe: weights are only read.
@@ -35,7 +38,7 @@ class Runtime:
         checkpoint: what to load.
         padding: the token number that fills up shorter sequences.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        dtype: `fp32` or `bf16`.
+        dtype: `fp32`, `bf16`, or `auto`: bf16 on a GPU that multiplies in it, else fp32.
         threads: PyTorch's threads in this process; 0 leaves them as they are.
 
     Raises:
@@ -53,7 +56,7 @@ class Runtime:
         self._process = os.getpid()
         self.device = torch_device(device)
         self._padding = padding
-        precision = torch.bfloat16 if dtype == "bf16" else torch.float32
+        precision = _precision(dtype, self.device)
         with torch.inference_mode():
             self.backbone: Backbone = load_backbone(checkpoint, self.device, precision)
             self._projection: list[Projection] = load_projection(
@@ -155,7 +158,11 @@ class Runtime:
     def _put(self, array: np.ndarray) -> torch.Tensor:
         import torch
 
-        return torch.from_numpy(array).to(self.device)
+        tensor = torch.from_numpy(array)
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        # From pageable memory each copy would wait for what the device has still to do.
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 _EMPTY: Final[FloatArray] = np.empty((0, 0), dtype=np.float32)
@@ -185,3 +192,12 @@ def torch_device(name: str) -> torch.device:
             "give device='cpu' or 'auto'"
         )
     return device
+
+
+def _precision(dtype: str, device: torch.device) -> torch.dtype:
+    import torch
+
+    if dtype == "auto":
+        fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= BFLOAT16_SINCE
+        return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if dtype == "bf16" else torch.float32

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.engine import encoder as package
-from weft.engine.encoder import load_encoder
+from weft.engine.encoder import load_encoder, runtime
 from weft.engine.encoder.batching import plan_batches
 from weft.engine.encoder.runtime import Runtime
 from weft.engine.errors import (
@@ -231,3 +231,34 @@ def test_a_forked_process_encodes_too():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "64"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "capability", "expected"),
+    [
+        ("auto", "cpu", None, "float32"),
+        ("auto", "cuda:0", (8, 0), "bfloat16"),
+        ("auto", "cuda:0", (9, 0), "bfloat16"),
+        ("auto", "cuda:0", (7, 5), "float32"),
+        ("fp32", "cuda:0", (9, 0), "float32"),
+        ("bf16", "cpu", None, "bfloat16"),
+    ],
+)
+def test_a_gpu_computes_in_bfloat16(dtype, device, capability, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert runtime._precision(dtype, torch.device(device)) is getattr(torch, expected)
+
+
+def test_copies_to_a_gpu_are_not_waited_for(monkeypatch):
+    """From pinned memory, so that the host goes on while the device still works."""
+    seen = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: seen.append("pinned") or self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *a, **k: seen.append((*a, k)) or self)
+    stand_in = Runtime.__new__(Runtime)
+    stand_in.device = torch.device("cuda:0")
+    stand_in._put(np.arange(3))
+    assert seen == ["pinned", (torch.device("cuda:0"), {"non_blocking": True})]
+    seen.clear()
+    stand_in.device = torch.device("cpu")
+    stand_in._put(np.arange(3))
+    assert "pinned" not in seen
