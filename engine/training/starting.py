@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 
 from ..encoder.backbone import load_transformer
 from ..encoder.checkpoint import (
@@ -29,7 +30,7 @@ from ..encoder.checkpoint import (
 from ..encoder.projection import Projection
 from ..encoder.source import locate
 from ..encoder.vocabulary import load_vocabulary
-from ..errors import InvalidParameterError
+from ..errors import InvalidParameterError, StorageError
 from .layouts import write_pylate
 from .trainable import TrainableEncoder, TrainableProjection, drop_unused
 
@@ -75,6 +76,7 @@ def prepare(
     Raises:
         CheckpointError: the backbone cannot be read.
         InvalidParameterError: dim or a length is out of range, or PCA has no texts.
+        StorageError: the disk is full, or the folder may not be written.
     """
     checkpoint = read_checkpoint(locate(name).folder)
     if checkpoint.layout is not Layout.PLAIN:
@@ -98,7 +100,10 @@ def prepare(
         else:
             matrix = _orthogonal(width, dim, seed)
         made = Projection(matrix, None, _same, False, None)
-        write_pylate(TrainableEncoder(start, backbone, [TrainableProjection(made)]), folder)
+        try:
+            write_pylate(TrainableEncoder(start, backbone, [TrainableProjection(made)]), folder)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(f"the start cannot be written to {folder}: {error}") from error
     return folder
 
 

@@ -331,12 +331,8 @@ def _show(
 ) -> None:
     from rich.table import Table
 
-    table = Table(
-        title=f"{collection.name}: nDCG@10 on {len(held):,} queries that were held out",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    out.print(f"{collection.name}: nDCG@10 on {len(held):,} queries that were held out")
+    table = Table(box=None, pad_edge=False)
     table.add_column("system")
     table.add_column("nDCG@10", justify="right")
     for name, value in found.items():

@@ -12,12 +12,14 @@ from .training_options import (
     Batch,
     Bonus,
     ChunkTokens,
+    Device,
     Dim,
     Dtype,
     Output,
     Passages,
     Queries,
     Rate,
+    SaveEvery,
     Seed,
     Start,
     Steps,
@@ -28,6 +30,7 @@ from .training_options import (
     count_bar,
     load_teacher,
     settings_of,
+    start_told,
     step_bar,
 )
 
@@ -79,9 +82,9 @@ def distil(
     ] = 0,
     dtype: Dtype = "fp32",
     chunk_tokens: ChunkTokens = 32_768,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+    save_every: SaveEvery = 100,
     seed: Seed = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     track: Track = False,
 ) -> None:
     """Train a model from scored examples; run again after a crash, it goes on where it was.
@@ -89,6 +92,7 @@ def distil(
     Several GPUs: accelerate launch -m weft.integrations.cli train distil …
     """
     from ...engine.training.distillation import HF_COLBERT, Distillation
+    from ...engine.training.identity import keep_or_require
     from ...engine.training.processes import find_processes
     from ...engine.training.starting import prepare
     from ...engine.training.trainable import TrainableEncoder
@@ -101,19 +105,22 @@ def distil(
     )  # fmt: skip
     data = _data(examples, queries, passages, scored=loss == "distil")
     processes = find_processes(device)
+    if processes.rank == 0:
+        keep_or_require(output, start_told(start, dim, query_maxlen, document_maxlen))
     begin = output / "start"
-    if not begin.is_dir():
-        if processes.rank == 0:
-            begin = prepare(
-                start,
-                begin,
-                dim=dim,
-                sample=_sample(data),
-                query_maxlen=query_maxlen,
-                document_maxlen=document_maxlen,
-            )
-        processes.wait()
-        begin = begin if begin.is_dir() else prepare(start, output / "start")
+    if processes.rank == 0 and not begin.is_dir():
+        prepare(
+            start,
+            begin,
+            dim=dim,
+            sample=_sample(data),
+            query_maxlen=query_maxlen,
+            document_maxlen=document_maxlen,
+        )
+    # All of them, whether the start was there when they looked or not.
+    processes.wait()
+    # A late-interaction checkpoint is trained as it is, and nothing was written.
+    begin = begin if begin.is_dir() else prepare(start, begin)
     with step_bar() as progress:
         run = Distillation(
             TrainableEncoder.load(begin),
@@ -124,7 +131,7 @@ def distil(
             tracker=_tracker(output) if track and processes.rank == 0 else None,
             progress=progress if processes.rank == 0 else None,
         )
-        if run.step:
+        if run.step and processes.rank == 0:
             note(f"Going on after step {run.step:,}.")
         model = run.run()
     if processes.rank == 0:
@@ -147,17 +154,24 @@ def teacher(
     learning_rate: Rate = 3e-5,
     warmup: Warmup = None,
     dtype: Dtype = "fp32",
+    save_every: SaveEvery = 100,
     seed: Seed = 0,
+    device: Device = "auto",
     track: Track = False,
 ) -> None:
-    """Train a cross-encoder from examples whose first passage is the right one."""
+    """Train a cross-encoder from examples whose first passage is the right one.
+
+    Several GPUs: accelerate launch -m weft.integrations.cli train teacher …
+    """
+    from ...engine.training.processes import find_processes
     from ...engine.training.teaching import TeacherTraining
 
     settings = settings_of(
         steps=steps, warmup=warmup, batch=batch, ways=ways, learning_rate=learning_rate,
-        dtype=dtype, seed=seed,
+        dtype=dtype, save_every=save_every, seed=seed,
     )  # fmt: skip
     data = _data(examples, queries, passages, scored=False)
+    processes = find_processes(device)
     with step_bar() as progress:
         run = TeacherTraining(
             start,
@@ -166,13 +180,15 @@ def teacher(
             output,
             kind=kind,
             max_tokens=max_tokens,
-            tracker=_tracker(output) if track else None,
-            progress=progress,
+            processes=processes,
+            tracker=_tracker(output) if track and processes.rank == 0 else None,
+            progress=progress if processes.rank == 0 else None,
         )
-        if run.step:
+        if run.step and processes.rank == 0:
             note(f"Going on after step {run.step:,}.")
         place = run.run()
-    out.print(f"{place}", highlight=False)
+    if processes.rank == 0:
+        out.print(f"{place}", highlight=False)
 
 
 def score(
@@ -188,6 +204,11 @@ def score(
     from ...engine.training.nway import write_examples
     from ...engine.training.scoring import score_examples
 
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise InvalidParameterError(
+            f"{output} is no place for the file of scored examples: name a file in a folder that "
+            "is there."
+        )
     found = load_teacher(teachers)
     if found is None:
         raise InvalidParameterError("no teacher: name one with --teacher, or train one first.")

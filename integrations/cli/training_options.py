@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -110,10 +111,13 @@ def load_teacher(names: list[str] | None) -> Teacher | None:
     """The teacher that was named, or a blend of several."""
     if not names:
         return None
-    from ...engine.training.teachers import Blend
+    from ...engine.training.teachers import Blend, PooledTeacher
 
     found = [_teacher(name) for name in names]
-    return found[0] if len(found) == 1 else Blend([(one, 1.0) for one in found])
+    if len(found) == 1 and not isinstance(found[0], PooledTeacher):
+        return found[0]
+    # Cosines alone lie so near each other that they would teach that all passages are alike.
+    return Blend([(one, 1.0) for one in found])
 
 
 def _teacher(name: str) -> Teacher:
@@ -140,7 +144,8 @@ class _Stopping:
         if self._asked or not self._stepping:
             raise KeyboardInterrupt
         self._asked = True
-        note("Stopping after this step, with a checkpoint; Ctrl-C again stops at once.")
+        # Not through the console, which may be in the middle of a line.
+        os.write(2, b"\nStopping after this step, with a checkpoint; Ctrl-C again stops at once.\n")
 
     def after(self, step: StepReport) -> None:
         """Stop between two steps if that was asked for."""

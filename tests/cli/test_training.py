@@ -1,6 +1,10 @@
 """`weft train`: from an index and judgements to a model, and errors that say what to do."""
 
 import json
+import os
+import runpy
+import signal
+import sys
 
 import pytest
 from checkpoints import plain
@@ -9,7 +13,9 @@ from typer.testing import CliRunner
 
 from weft.engine.encoder import load_encoder
 from weft.engine.index import Index
+from weft.engine.training.distillation import StepReport
 from weft.integrations.cli.app import app
+from weft.integrations.cli.training_options import step_bar
 
 SMALL = ("--steps", 4, "--batch", 2, "--ways", 3, "--dim", 8)
 
@@ -70,6 +76,7 @@ def test_the_path_from_an_index_to_a_model(train, folder, tmp_path):
     again = train(*distil, "-o", "out")
     assert again.exit_code == 0 and "Going on after step 4" in again.stderr
     fails(train(*distil, "-o", "out", "--learning-rate", 1), "another learning_rate")
+    fails(train(*distil, "-o", "out", "--dim", 12), "another dim")
 
 
 def test_one_command_from_a_folder_to_a_measured_model(train, folder):
@@ -79,6 +86,10 @@ def test_one_command_from_a_folder_to_a_measured_model(train, folder):
     rows = {line.split()[0]: line.split()[-1] for line in done.stdout.splitlines()[-3:]}
     assert set(rows) == {"BM25", "out/start", "round-1/model"}
     assert all(0 <= float(value) <= 1 for value in rows.values())
+    # Without a terminal there is no bar, but lines.
+    assert "step 4 of 4: loss" in done.stderr
+    fails(train("adapt", folder, "-o", "out", "-s", "bert", *SMALL, "-t", "maxsim:bert",
+                "--positive-bonus", 1, "--seed", 1), "another teachers")  # fmt: skip
 
 
 def test_questions_with_answers(train, tmp_path):
@@ -100,10 +111,48 @@ def test_errors_name_the_culprit(train, folder, tmp_path):
     (tmp_path / "n.jsonl").write_text('["q0", ["p0", 1], ["p9", 2]]\n')
     fails(train("distil", "n.jsonl", *texts, "-o", "out"), "line 1", "'p9'")
     fails(train("score", "n.jsonl", *texts, "-o", "s.jsonl"), "--teacher")
+    fails(train("score", "n.jsonl", *texts, "-o", "no/s.jsonl", "-t", "pooled:bert"), "no/s.jsonl")
+    (tmp_path / "n.jsonl").write_text('["q0", ["p0", 1], ["p1", 2]]\n')
+    short = train("distil", "n.jsonl", *texts, "-o", "out", "-s", "bert", *SMALL)
+    fails(short, "line 1 has 2 passages, fewer than the 3 ways")
+    gpu = train("distil", "n.jsonl", *texts, "-o", "out", "--ways", 2, "--device", "cuda:99")
+    fails(gpu, "cuda:99")
     fails(train("queries", "-o", "out"), "--generator")
     fails(train("mine", "--queries", folder / "queries.jsonl", "--qrels", folder / "qrels.tsv",
                 "-o", "out"), "weft-index")  # fmt: skip
     assert not (tmp_path / "out" / "model").exists()
+
+
+def test_what_the_disk_refuses_is_an_error_with_a_remedy(train, folder, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "n.jsonl").write_text('["q0", ["p0", 1], ["p1", 2]]\n')
+    texts = ("--queries", folder / "queries.jsonl", "--passages", folder / "corpus.jsonl")
+    done = train("distil", "n.jsonl", *texts, "-o", "file", "-s", "bert", "--ways", 2)
+    fails(done, "the disk refused", "file", "another output folder")
+    done = train("adapt", folder, "-o", "file", "-s", "bert", "--seed", 1, *SMALL)
+    fails(done, "cannot be written", "file")
+
+
+def test_ctrl_c_ends_after_a_step_and_says_how_to_go_on(capsys):
+    """The first signal is kept until the step is done; the second does not wait."""
+    with step_bar() as report:
+        report(StepReport(1, 9, 0.5, 1e-3, 0.1))
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            report(StepReport(2, 9, 0.5, 1e-3, 0.1))
+    assert "Stopped after step 2" in capsys.readouterr().err
+    with step_bar() as report, pytest.raises(KeyboardInterrupt):
+        # No step is being done: what was finished is kept anyway.
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_launchers_can_start_it_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["weft", "train", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("weft.integrations.cli", run_name="__main__", alter_sys=True)
+    assert ended.value.code == 0 and "distil" in capsys.readouterr().out
 
 
 def test_help_names_every_command(train):
