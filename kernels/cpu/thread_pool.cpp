@@ -6,7 +6,9 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <cstdlib>
 #include <limits>
 #include <list>
@@ -27,28 +29,51 @@ struct Job {
   const ChunkedLoop& loop;
   std::atomic<std::int64_t> next_chunk{0};
   int joined = 1;  // workers that ever came, the caller included; guarded by the pool's mutex
-  int inside = 0;  // the pool's threads that are at it now; guarded by the pool's mutex
+  // The pool's threads that are at it now; changed with the pool's mutex held.
+  std::atomic<int> inside{0};
   std::int64_t failed_chunk = std::numeric_limits<std::int64_t>::max();
   Status status;
 
   explicit Job(const ChunkedLoop& chunked_loop) : loop(chunked_loop) {}
 };
 
+constexpr auto kPatience = std::chrono::microseconds(200);
+
+// Waits awake for a condition; false if it does not come true for longer than a serial stage takes.
+template <typename Condition>
+bool spin_until(const Condition& condition) {
+  const auto start = std::chrono::steady_clock::now();
+  while (!condition()) {
+    for (int i = 0; i < 32; ++i) {
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    }
+    if (std::chrono::steady_clock::now() - start > kPatience) return condition();
+  }
+  return true;
+}
+
 class ThreadPool {
  public:
   static ThreadPool& instance();
   Status run(const ChunkedLoop& loop);
+  void keep_awake(int change) { n_awake_.fetch_add(change); }
 
  private:
   void start_threads(int wanted);
   void serve();
   void work(Job& job, int worker) noexcept;
   Job* find_job();
+  Job* await_job(std::unique_lock<std::mutex>& lock);
+  void await_workers(std::unique_lock<std::mutex>& lock, const Job& job);
 
   std::mutex mutex_;
   std::condition_variable job_added_;
   std::condition_variable worker_left_;
   std::list<Job*> jobs_;
+  std::atomic<std::uint64_t> n_added_{0};  // jobs ever added
+  std::atomic<int> n_awake_{0};            // searches that want threads awake
   int n_threads_ = 0;
 };
 
@@ -106,13 +131,24 @@ Status ThreadPool::run(const ChunkedLoop& loop) {
     const std::lock_guard lock(mutex_);
     start_threads(loop.workers - 1);
     jobs_.splice(jobs_.end(), entry);
+    n_added_.fetch_add(1);
   }
   job_added_.notify_all();
   work(job, 0);
   std::unique_lock lock(mutex_);
   jobs_.remove(&job);
-  worker_left_.wait(lock, [&] { return job.inside == 0; });
+  await_workers(lock, job);
   return std::move(job.status);
+}
+
+// Chunks are short: whoever is still at one will mostly be done sooner than a sleeper wakes.
+void ThreadPool::await_workers(std::unique_lock<std::mutex>& lock, const Job& job) {
+  const auto done = [&] { return job.inside.load() == 0; };
+  if (done()) return;
+  lock.unlock();
+  spin_until(done);
+  lock.lock();
+  worker_left_.wait(lock, done);
 }
 
 // A loop that has room for another worker and work left for it.
@@ -123,11 +159,27 @@ Job* ThreadPool::find_job() {
   return nullptr;
 }
 
+// The next job to join; looks for it awake while a search wants that.
+Job* ThreadPool::await_job(std::unique_lock<std::mutex>& lock) {
+  Job* job = find_job();
+  while (job == nullptr && n_awake_.load() > 0) {
+    const std::uint64_t seen = n_added_.load();
+    const auto changed = [&] { return n_added_.load() != seen || n_awake_.load() == 0; };
+    lock.unlock();
+    const bool found = spin_until(changed);
+    lock.lock();
+    job = find_job();
+    if (!found) break;
+  }
+  if (job != nullptr) return job;
+  job_added_.wait(lock, [&] { return (job = find_job()) != nullptr; });
+  return job;
+}
+
 void ThreadPool::serve() {
   std::unique_lock lock(mutex_);
   while (true) {
-    Job* job = nullptr;
-    job_added_.wait(lock, [&] { return (job = find_job()) != nullptr; });
+    Job* const job = await_job(lock);
     const int worker = job->joined++;
     ++job->inside;
     lock.unlock();
@@ -152,6 +204,18 @@ void ThreadPool::work(Job& job, int worker) noexcept {
   }
 }
 
+}  // namespace
+
+AwakePool::AwakePool(int threads) : counted_(threads > 1) {
+  if (counted_) ThreadPool::instance().keep_awake(1);
+}
+
+AwakePool::~AwakePool() {
+  if (counted_) ThreadPool::instance().keep_awake(-1);
+}
+
+namespace {
+
 Status run_here(const ChunkedLoop& loop) {
   Status first;
   for (std::int64_t chunk = 0; chunk < loop.n_chunks; ++chunk) {
@@ -161,14 +225,14 @@ Status run_here(const ChunkedLoop& loop) {
   return first;
 }
 
+}  // namespace
+
 int usable_cores() {
   cpu_set_t cores;
   CPU_ZERO(&cores);
   if (sched_getaffinity(0, sizeof cores, &cores) == 0) return std::max(CPU_COUNT(&cores), 1);
   return static_cast<int>(std::max(std::thread::hardware_concurrency(), 1U));
 }
-
-}  // namespace
 
 Status run_on_pool(const ChunkedLoop& loop) {
   if (loop.workers <= 1) return run_here(loop);

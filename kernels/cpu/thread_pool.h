@@ -23,6 +23,22 @@ struct ChunkedLoop {
 // has a pool of its own. Returns the status of the lowest chunk that failed; all chunks run.
 Status run_on_pool(const ChunkedLoop& loop);
 
+// While one lives, the pool's threads that have nothing to do look for work for a while before they
+// sleep: a search of many short loops would else wait for them to wake up in each.
+class AwakePool {
+ public:
+  explicit AwakePool(int threads);
+  ~AwakePool();
+  AwakePool(const AwakePool&) = delete;
+  AwakePool& operator=(const AwakePool&) = delete;
+
+ private:
+  bool counted_;
+};
+
+// The cores that this process may run on.
+int usable_cores();
+
 // How many threads a kernel runs on. Invalid value: WEFT_THREADS is set to no usable number.
 Status resolve_threads(int threads, int* resolved);
 

@@ -26,9 +26,9 @@ def wide() -> tuple[Any, list[Any], list[Any]]:
     return made.codec(), [segment.native() for segment in made.segments], queries
 
 
-def answers(wide: tuple[Any, list[Any], list[Any]], threads: int) -> list[bytes]:
+def answers(wide: tuple[Any, list[Any], list[Any]], threads: int, nprobe: int = 40) -> list[bytes]:
     codec, segments, queries = wide
-    limits = {"nprobe": 40, "n_candidates": 900, "n_rescored": 500, "n_exact": 100}
+    limits = {"nprobe": nprobe, "n_candidates": 900, "n_rescored": 500, "n_exact": 100}
     return [
         part.tobytes()
         for query in queries
@@ -40,6 +40,13 @@ def test_answers_do_not_depend_on_threads(target: str, wide: Any) -> None:
     alone = answers(wide, 1)
     for threads in (2, 3, 0):
         assert answers(wide, threads) == alone
+
+
+def test_long_lists_are_shared_out(target: str, wide: Any) -> None:
+    """All lists are probed: so many passages that threads begin in the midst of each list."""
+    alone = answers(wide, 1, nprobe=5000)
+    for threads in (2, 3, 7):
+        assert answers(wide, threads, nprobe=5000) == alone
 
 
 def test_many_callers_at_once(target: str, wide: Any) -> None:

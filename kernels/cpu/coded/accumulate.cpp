@@ -104,6 +104,37 @@ inline void visit_list(Postings& list, std::uint32_t first, std::uint32_t n, std
   list.next = next;
 }
 
+// Where in a list a passage is to be expected, were they spread evenly.
+const std::uint32_t* guess(const Postings& list, std::int64_t first, std::int64_t n) {
+  return list.next + (list.end - list.next) * first / n;
+}
+
+// The first pid of a list that is not below `first`, from a guess outwards: it is mostly in the
+// cache line that was asked for, where halving would wait for memory at each step.
+const std::uint32_t* skip_list(const Postings& list, std::uint32_t first,
+                               const std::uint32_t* place) {
+  const std::uint32_t* low = place;
+  const std::uint32_t* high = place;
+  for (std::int64_t step = 4; low > list.next && low[-1] >= first; step *= 2) {
+    high = low;
+    low -= std::min<std::int64_t>(step, low - list.next);
+  }
+  for (std::int64_t step = 4; high < list.end && *high < first; step *= 2) {
+    low = high;
+    high += std::min<std::int64_t>(step, list.end - high);
+  }
+  return std::lower_bound(low, high, first);
+}
+
+// Advances lists of passages below n to the passages from `begin` on.
+void skip_lists(Postings* lists, std::int64_t n_lists, std::int64_t begin, std::int64_t n) {
+  for (std::int64_t i = 0; i < n_lists; ++i) {
+    if (i + kAhead < n_lists) __builtin_prefetch(guess(lists[i + kAhead], begin, n));
+    lists[i].next =
+        skip_list(lists[i], static_cast<std::uint32_t>(begin), guess(lists[i], begin, n));
+  }
+}
+
 void add_sums(std::uint16_t* sums, std::int64_t n, std::uint32_t* words) {
   for (std::int64_t i = 0; i < n; ++i) words[i] += sums[i];
   std::fill_n(sums, n, std::uint16_t{0});
@@ -133,14 +164,11 @@ void accumulate_block(const Search& search, std::int64_t first, std::int64_t n,
 Status accumulate_range(const Search& search, std::int64_t number, std::int64_t begin,
                         std::int64_t end, std::int64_t block, WorkerMemory& worker) {
   const std::int64_t n_lists = search.memory.posting_ends[search.bytes.n_vectors - 1];
+  const std::int64_t n = search.places[static_cast<std::size_t>(number) + 1] -
+                         search.places[static_cast<std::size_t>(number)];
   Postings* const lists = worker.postings.resize(n_lists);
   std::copy_n(search.memory.postings.data(), n_lists, lists);
-  if (begin > 0) {
-    const auto first = static_cast<std::uint32_t>(begin);
-    for (Postings* list = lists; list < lists + n_lists; ++list) {
-      list->next = std::lower_bound(list->next, list->end, first);
-    }
-  }
+  if (begin > 0) skip_lists(lists, n_lists, begin, n);
   std::fill_n(worker.gains.resize(block), block, std::uint8_t{0});
   std::fill_n(worker.sums.resize(block), block, std::uint16_t{0});
   std::uint32_t* const words =
@@ -149,8 +177,6 @@ Status accumulate_range(const Search& search, std::int64_t number, std::int64_t 
   for (std::int64_t first = begin; first < end; first += block) {
     accumulate_block(search, first, std::min(block, end - first), worker, words + first);
   }
-  const std::int64_t n = search.places[static_cast<std::size_t>(number) + 1] -
-                         search.places[static_cast<std::size_t>(number)];
   const auto is_left = [](const Postings& list) { return list.next < list.end; };
   if (end < n || std::none_of(lists, lists + n_lists, is_left)) return {};
   return Status::invalid_value("ivf_pids: one is not below " + std::to_string(n) +

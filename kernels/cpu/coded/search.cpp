@@ -8,6 +8,7 @@
 #include "cpu/finite.h"
 #include "cpu/panels.h"
 #include "cpu/targets.h"
+#include "cpu/turns.h"
 #include "weft/coded_search.h"
 
 namespace weft {
@@ -227,6 +228,9 @@ Status SearchCodec::search(const Matrix<float>& query, std::span<const SearchedS
   if (Status status = cpu::check(query, segments, limits, *codec_); !status.ok()) return status;
   if (segments.empty()) return {};
   return cpu::without_exceptions([&] {
+    const cpu::Turn turn(usable.threads);
+    usable.threads = turn.threads();
+    const cpu::AwakePool awake(usable.threads);
     cpu::BorrowedMemory memory(*codec_);
     cpu::Search search{*codec_, *primitives, query, segments, usable, *memory, found->unchecked};
     return cpu::run(search, found);
