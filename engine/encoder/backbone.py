@@ -6,12 +6,13 @@ import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import CheckpointError
 from .bert import Bert, is_plain_bert
 from .checkpoint import Checkpoint
-from .weights import read_tensors, weight_files
+from .weights import has_integers, read_tensors, weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -83,26 +84,36 @@ def load_transformer(checkpoint: Checkpoint) -> Any:
             if hasattr(config, "reference_compile"):
                 # Compiling at first use spawns compilers, which the library never does.
                 config.reference_compile = False
-            model, report = AutoModel.from_pretrained(
-                folder,
-                config=config,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                use_safetensors=path.suffix == ".safetensors",
-            )
+            if has_integers(folder):
+                model, missing = _widened_transformer(AutoModel.from_config(config), folder)
+            else:
+                model, report = AutoModel.from_pretrained(
+                    folder,
+                    config=config,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                    use_safetensors=path.suffix == ".safetensors",
+                )
+                missing = report["missing_keys"]
         except (*failures, SafetensorError) as error:
             raise CheckpointError(
                 f"{path} or config.json beside it cannot be loaded as a transformer "
                 f"({type(error).__name__}: {error}); Weft loads what transformers supports "
                 "itself and never runs a checkpoint's own code"
             ) from error
-    missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
+    missing = sorted(name for name in missing if "pooler" not in name)
     if missing:
         raise CheckpointError(
             f"{path} lacks {len(missing)} tensors of the transformer, {missing[0]!r} among them"
         )
     return model
+
+
+def _widened_transformer(model: Any, folder: Path) -> tuple[Any, list[str]]:
+    """A transformer with weights that are stored as integers, and the names it lacks."""
+    report = model.load_state_dict(read_tensors(folder), strict=False)
+    return model.eval(), list(report.missing_keys)
 
 
 @contextmanager

@@ -1,4 +1,9 @@
-"""Reads a checkpoint's tensors, from safetensors or from `.bin` files without running them."""
+"""Reads a checkpoint's tensors, from safetensors or from `.bin` files without running them.
+
+A tensor `NAME` may be stored in a quarter of its bytes as `NAME.int8`, int8 [rows, columns],
+and `NAME.scale`, float32 [rows], whose product it is; it is read as float32. The names differ
+from those that other readers look for, so that none takes the integers for weights.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,10 @@ if TYPE_CHECKING:
     import torch
 
 _STEMS: Final = ("model.safetensors", "pytorch_model.bin")
+
+INTEGERS: Final = ".int8"
+SCALES: Final = ".scale"
+"""Endings of the two tensors that stand for one with a byte per weight."""
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -42,10 +51,30 @@ def read_tensors(folder: Path, names: frozenset[str] | None = None) -> dict[str,
     tensors: dict[str, torch.Tensor] = {}
     for path in weight_files(folder):
         if path.suffix == ".safetensors":
-            tensors.update(_read_safetensors(path, names))
+            tensors.update(_widened(_read_safetensors(path, names), path))
         else:
             tensors.update(_read_bin(path, names))
     return tensors
+
+
+def has_integers(folder: Path) -> bool:
+    """Whether a folder's weights are stored with a byte each.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for path in weight_files(folder):
+        if path.suffix != ".safetensors":
+            continue
+        try:
+            with safe_open(path, framework="np") as file:
+                if any(name.endswith(INTEGERS) for name in file.keys()):  # noqa: SIM118
+                    return True
+        except (SafetensorError, OSError) as error:
+            raise _damaged(path, error) from error
+    return False
 
 
 def tensor_shape(folder: Path, name: str) -> tuple[int, ...]:
@@ -96,10 +125,29 @@ def _read_safetensors(path: Path, names: frozenset[str] | None) -> dict[str, tor
 
     try:
         with safe_open(path, framework="pt") as file:
-            wanted = [name for name in file.keys() if names is None or name in names]  # noqa: SIM118
+            wanted = [name for name in file.keys() if names is None or _stem(name) in names]  # noqa: SIM118
             return {name: file.get_tensor(name) for name in wanted}
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(INTEGERS).removesuffix(SCALES)
+
+
+def _widened(tensors: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Tensors with those of a byte per weight multiplied out."""
+    found = {name: value for name, value in tensors.items() if not name.endswith(SCALES)}
+    for name in [name for name in found if name.endswith(INTEGERS)]:
+        stem = name.removesuffix(INTEGERS)
+        integers, scale = found.pop(name), tensors.get(stem + SCALES)
+        if scale is None or integers.dim() != 2 or scale.shape != integers.shape[:1]:
+            raise CheckpointError(
+                f"{path}: {name!r} must be a matrix with a scale per row in {stem + SCALES!r}; "
+                "fetch it again"
+            )
+        found[stem] = integers.float() * scale.float()[:, None]
+    return found
 
 
 def _read_bin(path: Path, names: frozenset[str] | None) -> dict[str, torch.Tensor]:

@@ -20,7 +20,7 @@ from ..encoder.projection import HF_COLBERT_WEIGHT
 from ..errors import CheckpointError
 from .trainable import TrainableEncoder, TrainableProjection
 
-_TOKENIZER_FILES: Final = (
+TOKENIZER_FILES: Final = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -37,7 +37,7 @@ _SENTENCE_TRANSFORMERS: Final = "sentence_transformers.models"
 
 def write_pylate(encoder: TrainableEncoder, folder: Path) -> None:
     """Write an encoder as PyLate and sentence-transformers read it, whole or not at all."""
-    aside = _fresh(folder)
+    aside = fresh(folder)
     rules = encoder.checkpoint.rules
     query_marker, document_marker = encoder.tokenization.markers
     _write_backbone(encoder, aside, _backbone_tensors(encoder), None)
@@ -60,7 +60,7 @@ def write_pylate(encoder: TrainableEncoder, folder: Path) -> None:
         "similarity_fn_name": "MaxSim",
     }
     _write_json(aside / "config_sentence_transformers.json", settings)
-    _publish(aside, folder)
+    publish(aside, folder)
 
 
 def write_hf_colbert(encoder: TrainableEncoder, folder: Path) -> None:
@@ -70,7 +70,6 @@ def write_hf_colbert(encoder: TrainableEncoder, folder: Path) -> None:
         CheckpointError: this layout cannot express the encoder: its projection is more than
             matrices, or its queries are not filled up with `[MASK]`.
     """
-    aside = _fresh(folder)
     rules = encoder.checkpoint.rules
     tensors = _backbone_tensors(encoder, _prefix(encoder))
     tensors[HF_COLBERT_WEIGHT] = _one_matrix(encoder)
@@ -85,6 +84,7 @@ def write_hf_colbert(encoder: TrainableEncoder, folder: Path) -> None:
             "does, whose tokenizer writes it differently at the start of a word: write the PyLate "
             "layout instead"
         )
+    aside = fresh(folder)
     _write_backbone(encoder, aside, tensors, ["HF_ColBERT"])
     settings = {
         "query_token_id": rules.query_marker,
@@ -100,7 +100,7 @@ def write_hf_colbert(encoder: TrainableEncoder, folder: Path) -> None:
         "checkpoint": str(encoder.checkpoint.config.get("_name_or_path") or "weft"),
     }
     _write_json(aside / "artifact.metadata", settings)
-    _publish(aside, folder)
+    publish(aside, folder)
 
 
 def _skiplist(encoder: TrainableEncoder) -> list[str]:
@@ -162,7 +162,7 @@ def _write_backbone(
     config.pop("_name_or_path", None)
     _write_json(folder / "config.json", config)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    for name in _TOKENIZER_FILES:
+    for name in TOKENIZER_FILES:
         path = encoder.checkpoint.backbone / name
         if path.is_file():
             shutil.copyfile(path, folder / name)
@@ -205,7 +205,7 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _fresh(folder: Path) -> Path:
+def fresh(folder: Path) -> Path:
     """An empty folder beside the wanted one."""
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
@@ -213,7 +213,7 @@ def _fresh(folder: Path) -> Path:
     return aside
 
 
-def _publish(aside: Path, folder: Path) -> None:
+def publish(aside: Path, folder: Path) -> None:
     """Put a finished folder under its name, in place of an older one."""
     if folder.exists():
         old = folder.with_name(folder.name + ".old")

@@ -1,4 +1,4 @@
-"""`weft train distil`, `teacher` and `score`: what trains models and lets them score."""
+"""`weft train distil`, `teacher`, `score` and `pack`: train models, let them score, shrink them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
     app.command("distil")(distil)
     app.command("teacher")(teacher)
     app.command("score")(score)
+    app.command("pack")(pack)
 
 
 def distil(
@@ -81,7 +82,7 @@ def distil(
         int, typer.Option(help="Cut passages to so many tokens while training; 0 does not.")
     ] = 0,
     dtype: Dtype = "fp32",
-    chunk_tokens: ChunkTokens = 32_768,
+    chunk_tokens: ChunkTokens = 8192,
     save_every: SaveEvery = 100,
     seed: Seed = 0,
     device: Device = "auto",
@@ -220,6 +221,18 @@ def score(
     out.print(f"{output}: {count:,} examples", highlight=False)
     if left_out:
         note(f"{left_out:,} were left out, since the teacher scored their passages alike.")
+
+
+def pack(
+    model: Annotated[str, typer.Argument(help="What distil left as model.", show_default=False)],
+    output: Output,
+) -> None:
+    """Store a trained model with a byte per weight: a quarter of the size, for Weft alone."""
+    from ...engine.training.compact import write_compact
+
+    folder = write_compact(model, output)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    out.print(f"{folder}: {size / 1e6:.1f} MB", highlight=False)
 
 
 def _data(examples: Path, queries: Path, passages: Path, *, scored: bool) -> TrainingData:
