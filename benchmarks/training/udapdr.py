@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from common import embed, exact, load_collection, ndcg, show
+from common import MINILM, embed, exact, load_collection, ndcg, show
 
 from weft.engine.encoder import load_encoder
 from weft.engine.evaluation.collections import Collection
@@ -27,16 +27,19 @@ from weft.engine.training.teachers import Blend, MaxSimTeacher, PooledTeacher
 from weft.engine.training.texts import Texts, write_texts
 
 SETTINGS = TrainingSettings(
-    steps=24,
+    steps=60,
     batch=16,
     ways=4,
-    learning_rate=2e-5,
-    warmup=3,
+    learning_rate=4e-5,
+    warmup=6,
     dtype="bf16",
     save_every=10,
     dropout=False,
     document_tokens=112,
 )
+
+# What suits a start that has seen neither markers nor [MASK]: see scifact.py, `starts`.
+RULES = {"markers": False, "expand_queries": False, "query_maxlen": 64, "document_maxlen": 220}
 
 
 def made_queries(
@@ -66,7 +69,8 @@ def main() -> None:
     parser.add_argument("--generator", required=True)
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--count", type=int, default=128)
-    parser.add_argument("--start", help="checkpoint; the bundled MiniLM by default")
+    parser.add_argument("--dtype", default="bf16", help="of the generator")
+    parser.add_argument("--start", default=MINILM, help="checkpoint")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -75,10 +79,10 @@ def main() -> None:
     start = given.work / "start"
     if not start.is_dir():
         sample = list(synthetic.sample_documents(collection.documents, 256).values())
-        start = prepare(given.start, start, dim=128, sample=sample)
+        start = prepare(given.start, start, dim=128, sample=sample, **RULES)
     kept = given.work / "queries.jsonl"
     if not kept.is_file():
-        generator = LocalGenerator(given.generator, max_new_tokens=32, batch=16)
+        generator = LocalGenerator(given.generator, max_new_tokens=32, batch=16, dtype=given.dtype)
         counts = (given.seeds, given.count)
         found = made_queries(given.work, collection, start, generator, counts)
         texts, judged = synthetic.as_judgements(found)
@@ -89,7 +93,7 @@ def main() -> None:
     rows = (given.work / "made.tsv").read_text(encoding="utf-8").splitlines()
     judged = {id: {document: 1} for id, document in (row.split("\t") for row in rows)}
     # The start itself beside its pooled vectors: what is learnt comes from the made queries.
-    teacher = Blend([(MaxSimTeacher(load_encoder(None)), 1.0), (PooledTeacher(None), 1.0)])
+    teacher = Blend([(MaxSimTeacher(load_encoder(MINILM)), 1.0), (PooledTeacher(MINILM), 1.0)])
     mining = MiningSettings(negatives=5, depth=50)
     done = train_rounds(
         collection.documents,
@@ -99,7 +103,7 @@ def main() -> None:
         given.work,
         SETTINGS,
         teacher=teacher,
-        positive_bonus=1.0,
+        positive_bonus=2.0,
         progress=lambda step: step.step % 10 or print(f"  {step.step} {step.loss:.4f}", flush=True),
         stage=print,
     )
