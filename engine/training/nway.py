@@ -169,16 +169,18 @@ def write_examples(path: Path, examples: Iterable[Example]) -> int:
     count = 0
     with aside.open("w", encoding="utf-8") as file:
         for example in examples:
-            file.write(json.dumps(_as_json(example), ensure_ascii=False) + "\n")
+            file.write(example_line(example))
             count += 1
     aside.replace(path)
     return count
 
 
-def _as_json(example: Example) -> list[Any]:
-    if not example.scores:
-        return [example.query_id, *example.passage_ids]
-    return [example.query_id, *map(list, zip(example.passage_ids, example.scores, strict=True))]
+def example_line(example: Example) -> str:
+    """An example as a line of JSON, its line break included."""
+    entries: list[Any] = list(example.passage_ids)
+    if example.scores:
+        entries = [list(pair) for pair in zip(example.passage_ids, example.scores, strict=True)]
+    return json.dumps([example.query_id, *entries], ensure_ascii=False) + "\n"
 
 
 def _pair(entry: object, where: str) -> tuple[str, float | None]:

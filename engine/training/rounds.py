@@ -17,13 +17,13 @@ from pathlib import Path
 
 from ..documents import Document
 from ..encoder import load_encoder
-from ..errors import InvalidTrainingDataError
+from ..errors import InvalidParameterError, InvalidTrainingDataError
 from ..index import Index
 from .data import TextSource, TrainingData
 from .distillation import MODEL, Distillation, Progress
 from .identity import keep_or_require
 from .mining import Mined
-from .nway import NWayFile, write_examples
+from .nway import NWayFile, example_line, write_examples
 from .scoring import score_examples
 from .settings import TrainingSettings
 from .teachers import Teacher
@@ -32,8 +32,8 @@ from .texts import (
     Languages,
     TextMapping,
     Texts,
+    text_lines,
     texts_digest,
-    write_texts,
 )
 from .trainable import TrainableEncoder
 
@@ -96,9 +96,15 @@ def train_rounds(
         stage: called when a stage begins.
 
     Raises:
+        InvalidParameterError: there are no more documents than passages in a list.
         InvalidTrainingDataError: a round found no example.
         TrainingError: the folder holds rounds of another run.
     """
+    if len(documents) <= settings.ways:
+        raise InvalidParameterError(
+            f"{len(documents)} documents are too few for lists of {settings.ways} passages: use "
+            f"ways={max(2, len(documents) // 2)} or fewer, or more documents."
+        )
     tell = stage or (lambda _: None)
     asked = TextMapping(queries, "queries", languages.queries)
     keep_or_require(
@@ -156,22 +162,33 @@ def index_documents(
 def keep_mined(place: Path, mined: Iterable[Mined]) -> int:
     """Write examples and the texts of their passages into a folder; returns their number.
 
+    They are written as they come; only the ids of passages are kept in memory.
+
     Raises:
         InvalidTrainingDataError: there is no example.
     """
-    found = list(mined)
-    if not found:
+    asides = [place / f"{name}.part" for name in (PASSAGES, EXAMPLES)]
+    count, known = 0, set[str]()
+    with (
+        asides[0].open("w", encoding="utf-8") as texts,
+        asides[1].open("w", encoding="utf-8") as examples,
+    ):
+        for one in mined:
+            new = {id: text for id, text in one.passages.items() if id not in known}
+            texts.writelines(text_lines(new, one.languages))
+            known.update(new)
+            examples.write(example_line(one.example))
+            count += 1
+    if not count:
+        for aside in asides:
+            aside.unlink()
         raise InvalidTrainingDataError(
             "no example could be made: no query has both a relevant passage in the index and "
             "others beside it. Do the judgements name documents of this collection?"
         )
-    texts: dict[str, str] = {}
-    languages: dict[str, str] = {}
-    for one in found:
-        texts |= one.passages
-        languages |= one.languages
-    write_texts(place / PASSAGES, texts, languages)
-    return write_examples(place / EXAMPLES, (one.example for one in found))
+    asides[0].replace(place / PASSAGES)
+    asides[1].replace(place / EXAMPLES)
+    return count
 
 
 def _make_examples(place: Path, mined: Iterable[Mined]) -> None:

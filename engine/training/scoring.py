@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from ..errors import InvalidTrainingDataError, TrainingError
 from .data import TrainingData
-from .nway import SMALLEST_SPREAD, Example
+from .nway import SMALLEST_SPREAD, Example, example_line, parse_example, write_examples
 from .teachers import Teacher, warm
 
 _COLLAPSED: Final = 0.5
@@ -43,7 +45,73 @@ def score_examples(
         InvalidTrainingDataError: the teacher gives all passages the same score in half of the
             examples or more: its labels have collapsed.
     """
-    found = list(_scored(data, teacher, positive_bonus, progress))
+    return _useful(list(_scored(data, teacher, positive_bonus, progress)))
+
+
+def score_file(
+    data: TrainingData,
+    teacher: Teacher,
+    path: Path,
+    *,
+    positive_bonus: float = 0.0,
+    told: Mapping[str, object] | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Score examples into a file; killed, it goes on with the example that it was at.
+
+    What is scored so far stands in `path` with `.part` behind its name. The arguments and errors
+    not named here are those of `score_examples`.
+
+    Args:
+        path: of the scored examples; written whole or not at all.
+        told: what else the part must share that is gone on with, in JSON values: the teacher's
+            name. Another part is begun anew.
+
+    Returns:
+        The number of examples that were kept.
+    """
+    part = path.with_name(path.name + ".part")
+    identity = [data.fingerprint(), positive_bonus, dict(told or {})]
+    header = json.dumps(identity, ensure_ascii=False) + "\n"
+    done = _go_on(part, header)
+    with part.open("a", encoding="utf-8") as file:
+        if not done:
+            file.truncate(0)
+            file.write(header)
+        for example in _scored(data, teacher, positive_bonus, progress, done):
+            file.write(example_line(example))
+            file.flush()
+    with part.open("rb") as lines:
+        lines.readline()
+        scored = [
+            parse_example(raw, example.where)
+            for raw, example in zip(lines, data.examples, strict=True)
+        ]
+    kept = _useful(scored)
+    whole = path.with_name(path.name + ".new")
+    write_examples(whole, kept)
+    whole.replace(path)
+    part.unlink()
+    return len(kept)
+
+
+def _go_on(part: Path, header: str) -> int:
+    """How many examples a part holds; a line that was not finished is cut off."""
+    if not part.is_file():
+        return 0
+    with part.open("rb+") as file:
+        if file.readline() != header.encode("utf-8"):
+            return 0
+        done, end = 0, file.tell()
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                break
+            done, end = done + 1, end + len(raw)
+        file.truncate(end)
+    return done
+
+
+def _useful(found: list[Example]) -> list[Example]:
     kept = [one for one in found if _spread(one.scores) >= SMALLEST_SPREAD]
     if len(kept) <= _COLLAPSED * len(found):
         first = next(one for one in found if _spread(one.scores) < SMALLEST_SPREAD)
@@ -57,11 +125,12 @@ def score_examples(
 
 
 def _scored(
-    data: TrainingData, teacher: Teacher, bonus: float, progress: Progress | None
+    data: TrainingData, teacher: Teacher, bonus: float, progress: Progress | None, done: int = 0
 ) -> Iterator[Example]:
     total = len(data.examples)
-    for number, example in enumerate(data.examples, start=1):
-        if number % _AT_ONCE == 1:
+    for number in range(done + 1, total + 1):
+        example = data.examples[number - 1]
+        if number % _AT_ONCE == 1 or number == done + 1:
             _warm(data, teacher, range(number - 1, min(total, number - 1 + _AT_ONCE)))
         texts = [data.passages.record(id).text for id in example.passage_ids]
         scores = teacher.score(data.queries.record(example.query_id).text, texts)

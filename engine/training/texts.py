@@ -185,15 +185,19 @@ def write_texts(
     path: Path, texts: Mapping[str, str], languages: Mapping[str, str] | None = None
 ) -> None:
     """Write texts, with their languages where they have one, as JSON lines, whole or not at all."""
-    tags = languages or {}
     aside = path.with_name(path.name + ".part")
     with aside.open("w", encoding="utf-8") as file:
-        for id, text in texts.items():
-            record = {"_id": id, "text": text}
-            if id in tags:
-                record["language"] = tags[id]
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        file.writelines(text_lines(texts, languages or {}))
     aside.replace(path)
+
+
+def text_lines(texts: Mapping[str, str], languages: Mapping[str, str]) -> Iterator[str]:
+    """Texts as lines of JSON, their line breaks included."""
+    for id, text in texts.items():
+        record = {"_id": id, "text": text}
+        if id in languages:
+            record["language"] = languages[id]
+        yield json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def _row(line: str, where: str) -> tuple[str, Text]:

@@ -200,10 +200,9 @@ def score(
     teachers: TeacherNames = None,
     positive_bonus: Bonus = 0.0,
 ) -> None:
-    """Let a teacher score examples, for `distil`."""
+    """Let a teacher score examples, for `distil`; run again after a crash, it goes on."""
     from ...engine.errors import InvalidParameterError
-    from ...engine.training.nway import write_examples
-    from ...engine.training.scoring import score_examples
+    from ...engine.training.scoring import score_file
 
     if output.is_dir() or not output.absolute().parent.is_dir():
         raise InvalidParameterError(
@@ -215,8 +214,14 @@ def score(
         raise InvalidParameterError("no teacher: name one with --teacher, or train one first.")
     data = _data(examples, queries, passages, scored=False)
     with count_bar("Scoring") as progress:
-        scored = score_examples(data, found, positive_bonus=positive_bonus, progress=progress)
-    count = write_examples(output, scored)
+        count = score_file(
+            data,
+            found,
+            output,
+            positive_bonus=positive_bonus,
+            told={"teachers": teachers},
+            progress=progress,
+        )
     left_out = len(data.examples) - count
     out.print(f"{output}: {count:,} examples", highlight=False)
     if left_out:

@@ -129,6 +129,9 @@ def test_what_the_disk_refuses_is_an_error_with_a_remedy(train, folder, tmp_path
     texts = ("--queries", folder / "queries.jsonl", "--passages", folder / "corpus.jsonl")
     done = train("distil", "n.jsonl", *texts, "-o", "file", "-s", "bert", "--ways", 2)
     fails(done, "the disk refused", "file", "another output folder")
+    few = train("adapt", folder, "-o", "few", "-s", "bert", "--dim", 8, "--seed", 1, "--ways", 8)
+    fails(few, "6 documents are too few", "ways=3")
+    assert not (tmp_path / "few" / "run.json").exists()
     done = train("adapt", folder, "-o", "file", "-s", "bert", "--seed", 1, *SMALL)
     fails(done, "cannot be written", "file")
 

@@ -121,6 +121,7 @@ def test_queries_without_a_document_in_the_index_give_nothing(index, tmp_path):
         list(mine(index, QUERIES, {"q9": {"p0": 1}}))
     with pytest.raises(InvalidTrainingDataError, match="no example"):
         keep_mined(tmp_path, [])
+    assert not list(tmp_path.iterdir())
 
 
 def test_languages_of_queries_and_passages_are_kept(tmp_path):
@@ -149,7 +150,12 @@ def test_languages_of_queries_and_passages_are_kept(tmp_path):
 
 def test_what_is_kept_can_be_trained_on(index, tmp_path):
     count = keep_mined(tmp_path, mine(index, QUERIES, {q: {f"p{q[1]}": 1} for q in QUERIES}))
-    assert count == len(list(NWayFile(tmp_path / "mined.jsonl", scored=False))) == len(QUERIES)
+    examples = list(NWayFile(tmp_path / "mined.jsonl", scored=False))
+    assert count == len(examples) == len(QUERIES)
+    wanted = {id for one in examples for id in one.passage_ids}
+    texts = Texts(tmp_path / "passages.jsonl")
+    assert set(texts) == wanted
+    assert {texts[id] for id in wanted if not id.startswith("long")} <= set(PASSAGES.values())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from weft.engine.errors import (
 from weft.engine.training.cross_encoder import CrossEncoder
 from weft.engine.training.data import TrainingData
 from weft.engine.training.nway import NWayFile
-from weft.engine.training.scoring import score_examples
+from weft.engine.training.scoring import score_examples, score_file
 from weft.engine.training.settings import TrainingSettings
 from weft.engine.training.teachers import Blend, MaxSimTeacher, PooledTeacher
 from weft.engine.training.teaching import TeacherTraining, listwise_loss, pairwise_loss
@@ -207,6 +207,47 @@ def test_scores_are_put_into_examples(data):
         assert example.passage_ids == given.passage_ids
         lengths = [float(len(PASSAGES[id])) for id in example.passage_ids]
         assert list(example.scores) == [lengths[0] + 0.5, *lengths[1:]]
+
+
+class ByLength:
+    """Counts what it is asked, and is killed after some questions."""
+
+    def __init__(self, killed_after=99):
+        self.asked, self.killed_after = [], killed_after
+
+    def score(self, query, texts):
+        if len(self.asked) == self.killed_after:
+            raise Killed
+        self.asked.append(query)
+        return np.array([len(text) for text in texts], dtype=np.float32)
+
+
+@pytest.mark.parametrize("torn", [0, 5])
+def test_scoring_goes_on_where_it_was_killed(tmp_path, data, torn):
+    path = tmp_path / "scored.jsonl"
+    with pytest.raises(Killed):
+        score_file(data, ByLength(killed_after=3), path, positive_bonus=0.5, told={"t": 1})
+    assert not path.exists()
+    part = tmp_path / "scored.jsonl.part"
+    part.write_bytes(part.read_bytes()[: -torn or None])
+    second = ByLength()
+    count = score_file(data, second, path, positive_bonus=0.5, told={"t": 1})
+    assert second.asked == list(QUERIES.values())[3 - bool(torn) :]
+    expected = score_examples(data, ByLength(), positive_bonus=0.5)
+    found = [(one.query_id, one.passage_ids, one.scores) for one in NWayFile(path)]
+    assert found == [(one.query_id, one.passage_ids, one.scores) for one in expected]
+    assert count == len(expected) and sorted(p.name for p in tmp_path.glob("scored*")) == [
+        "scored.jsonl"
+    ]
+
+
+def test_what_another_teacher_scored_is_not_gone_on_with(tmp_path, data):
+    path = tmp_path / "scored.jsonl"
+    with pytest.raises(Killed):
+        score_file(data, ByLength(killed_after=3), path, told={"t": 1})
+    other = ByLength()
+    score_file(data, other, path, told={"t": 2})
+    assert len(other.asked) == len(QUERIES)
 
 
 @pytest.mark.parametrize(
