@@ -101,26 +101,31 @@ def test_a_range_of_nothing() -> None:
     assert not builder.compress(rows, codes, cutoffs, weights, (1.0, 1.0))[1].any()
 
 
-def test_k_means_is_what_it_says() -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize(
+    ("n", "k", "dim"), [(600, 9, 40), (60, 3, 1), (90, 7, 1024), (130, 129, 130), (5, 8, 3)]
+)
+def test_k_means_is_what_it_says(n: int, k: int, dim: int, dtype: Any) -> None:
+    """Each round moves a centroid to the direction of what was assigned to it, or not at all."""
     generator = np.random.default_rng()
-    topics = unit(generator, 12, 40)
-    rows = topics[generator.integers(12, size=600)] + unit(generator, 600, 40) * np.float32(0.3)
-    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    start = unit(generator, 9, 40)
-    start[8] = -rows.mean(axis=0)  # nearest to nobody
-    builder = kernels.device_builder(start)
-    builder.refine(rows, 3)
-    expected = start.astype(np.float64)
+    topics = unit(generator, 12, dim)
+    rows = topics[generator.integers(12, size=n)] + unit(generator, n, dim) * np.float32(0.3)
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(dtype)
+    start = unit(generator, k, dim)
+    start[k - 1] = -rows.astype(np.float64).mean(axis=0)  # as a rule nearest to nobody
+    builder, whole = kernels.device_builder(start), kernels.device_builder(start)
     for _ in range(3):
-        nearest = (rows.astype(np.float64) @ expected.T).argmax(axis=1)
-        for k in range(9):
-            total = rows[nearest == k].astype(np.float64).sum(axis=0)
-            if (nearest == k).any():
-                expected[k] = total / np.linalg.norm(total)
-    assert np.abs(builder.centroids() - expected).max() < 1e-5
-    again = kernels.device_builder(start)
-    again.refine(rows, 3)
-    assert np.array_equal(again.centroids(), builder.centroids())
+        before = builder.centroids().astype(np.float64)
+        nearest = builder.assign(rows)[0]
+        builder.refine(rows, 1)
+        for number in range(k):
+            total = rows[nearest == number].astype(np.float64).sum(axis=0)
+            length = np.linalg.norm(total)
+            if length > 1e-12:
+                before[number] = total / length
+        assert np.abs(builder.centroids() - before).max() < 1e-6
+    whole.refine(rows, 3)
+    assert np.array_equal(whole.centroids(), builder.centroids())
 
 
 def test_what_cannot_be_built() -> None:
