@@ -61,7 +61,9 @@ class Checkpoints:
     def _write(
         self, folder: Path, step: int, model: torch.nn.Module, optimiser: torch.optim.Optimizer
     ) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        # Killed runs leave some behind, as large as three models.
+        for left in self._folder.glob("step-*.part"):
+            shutil.rmtree(left, ignore_errors=True)
         folder.mkdir(parents=True)
         weights = {name: value.detach().cpu() for name, value in _parameters(model)}
         save_file(weights, folder / _WEIGHTS)

@@ -219,15 +219,20 @@ class Distillation:
 
     def _write(self) -> None:
         try:
+            # PyLate's comes last: where it stands, all is done.
+            self._write_hf_colbert()
             write_pylate(self._encoder, self._folder / MODEL)
-            write_hf_colbert(self._encoder, self._folder / HF_COLBERT)
-        except CheckpointError as error:
-            _logger.warning("only PyLate's layout was written: %s", error)
         except (OSError, SafetensorError) as error:
             raise StorageError(
                 f"the model cannot be written to {self._folder} ({error}): make room there, and "
                 "run the same again; it writes the model from the last checkpoint"
             ) from error
+
+    def _write_hf_colbert(self) -> None:
+        try:
+            write_hf_colbert(self._encoder, self._folder / HF_COLBERT)
+        except CheckpointError as error:
+            _logger.warning("only PyLate's layout is written: %s", error)
 
 
 def batch_loss(batch: Batch, rows: list[torch.Tensor], settings: TrainingSettings) -> torch.Tensor:

@@ -139,6 +139,8 @@ def distil(
         out.print(f"{model}", highlight=False)
         if (output / HF_COLBERT).is_dir():
             note(f"The same for colbert-ai: {output / HF_COLBERT}")
+        else:
+            note("colbert-ai's layout cannot express this model; weft --debug train … tells why.")
 
 
 def teacher(
