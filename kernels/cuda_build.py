@@ -15,7 +15,8 @@ class DeviceBuilder(Protocol):
         """Give each embedding its nearest centroid.
 
         Products are compared in bfloat16, and the two best of each embedding once more in
-        float32. A better centroid is missed where two others come before it by rounding.
+        float32. A better centroid is missed where by rounding two others come before it, or one
+        of the sixteen that a thread compares with it at a time.
 
         Args:
             embeddings: float32 or float16 [n, dim], finite.

@@ -183,3 +183,22 @@ def test_every_order_and_every_failure(emulation: Any) -> None:
             with pytest.raises(error, match="on purpose"):
                 work()
             emulation.fail_after = -1
+
+
+def test_a_failure_leaves_nothing_under_way(emulation: Any) -> None:
+    """What was to be copied to or from arrays that are gone is not copied with the next."""
+    generator = np.random.default_rng(8)
+    centroids, rows = unit(generator, 20, 24), unit(generator, 30, 24)
+    builder = kernels.device_builder(centroids)
+    expected = builder.assign(rows)
+    before = emulation.n_calls
+    builder.assign(rows)
+    emulation.fail_for_memory, emulation.fail_once = False, True
+    for number in range(emulation.n_calls - before):
+        emulation.fail_after = emulation.n_calls + number
+        with pytest.raises(kernels.DeviceError, match="on purpose"):
+            builder.assign(rows.copy())
+        waited = emulation.n_calls
+        assert waited > emulation.fail_after + 1  # the wait for what was on its way
+        found = builder.assign(rows)
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))

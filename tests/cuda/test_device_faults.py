@@ -156,13 +156,14 @@ def test_without_a_driver_the_reason_says_so() -> None:
             )
 
 
-def _search_in_child(device: Any, query: Any, answers: Any) -> None:
-    try:
-        device.search(query, **LIMITS)
-    except kernels.DeviceFailedError as error:
-        answers.put(str(error))
-    else:
-        answers.put("no error")
+def _in_child(calls: Any, answers: Any) -> None:
+    for call in calls:
+        try:
+            call()
+        except kernels.DeviceFailedError as error:
+            answers.put(str(error))
+        else:
+            answers.put("no error")
 
 
 def test_a_forked_child_is_told(sample: Any, emulation: Any) -> None:
@@ -170,10 +171,18 @@ def test_a_forked_child_is_told(sample: Any, emulation: Any) -> None:
     collection, queries = sample
     device = OnDevice(collection)
     device.search(queries[0], **LIMITS)
+    builder = kernels.device_builder(collection.centroids)
+    calls = [
+        lambda: device.search(queries[0], **LIMITS),
+        lambda: builder.assign(queries[0]),
+        builder.centroids,
+    ]
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
-    child = context.Process(target=_search_in_child, args=(device, queries[0], answers))
+    child = context.Process(target=_in_child, args=(calls, answers))
     child.start()
-    assert "forked" in answers.get(timeout=60)
+    for _ in calls:
+        assert "forked" in answers.get(timeout=60)
     child.join()
+    assert np.array_equal(builder.centroids(), collection.centroids)
     assert len(device.search(queries[0], **LIMITS)[1]) == 20

@@ -62,16 +62,20 @@ Status Builder::make(int device, const Matrix<float>& centroids,
   return status;
 }
 
-Status Builder::begin(const Embeddings& embeddings) {
+Status Builder::begin() {
   if (getpid() != process_) {
     return Status::device_failed("this process was forked from one that had opened the device");
   }
+  return use_device(device_);
+}
+
+Status Builder::begin(const Embeddings& embeddings) {
   if (embeddings.dim != dim_) {
     return Status::invalid_value("embeddings: expected " + std::to_string(dim_) +
                                  " components, as centroids have, got " +
                                  std::to_string(embeddings.dim));
   }
-  if (Status status = use_device(device_); !status.ok()) return status;
+  if (Status status = begin(); !status.ok()) return status;
   return stream_.fill(failed_.as<void>(), 0, sizeof(std::uint32_t));
 }
 
@@ -237,8 +241,13 @@ Status Builder::refine(const Embeddings& embeddings, int iterations) {
   return status;
 }
 
+Status Builder::settled(Status status) {
+  if (!status.ok() && getpid() == process_) (void)stream_.wait();
+  return status;
+}
+
 Status Builder::read(float* centroids) {
-  Status status = use_device(device_);
+  Status status = begin();
   if (status.ok()) {
     status = stream_.copy_out(centroids, centroids_.as<void>(), n_centroids_ * dim_ * 4);
   }
@@ -266,23 +275,26 @@ Status DeviceBuilder::make(int device, const Matrix<float>& centroids, DeviceBui
 }
 
 Status DeviceBuilder::assign(const Embeddings& embeddings, std::uint32_t* codes, float* scores) {
-  return cuda::without_exceptions([&] { return builder_->assign(embeddings, codes, scores); });
+  return cuda::without_exceptions(
+      [&] { return builder_->settled(builder_->assign(embeddings, codes, scores)); });
 }
 
 Status DeviceBuilder::compress(const Embeddings& embeddings, const std::uint32_t* codes,
                                std::span<const float> cutoffs, const Buckets& buckets,
                                std::uint8_t* residuals, std::uint8_t* inverse_norms) {
   return cuda::without_exceptions([&] {
-    return builder_->compress(embeddings, codes, cutoffs, buckets, residuals, inverse_norms);
+    return builder_->settled(
+        builder_->compress(embeddings, codes, cutoffs, buckets, residuals, inverse_norms));
   });
 }
 
 Status DeviceBuilder::refine(const Embeddings& embeddings, int iterations) {
-  return cuda::without_exceptions([&] { return builder_->refine(embeddings, iterations); });
+  return cuda::without_exceptions(
+      [&] { return builder_->settled(builder_->refine(embeddings, iterations)); });
 }
 
 Status DeviceBuilder::read(float* centroids) {
-  return cuda::without_exceptions([&] { return builder_->read(centroids); });
+  return cuda::without_exceptions([&] { return builder_->settled(builder_->read(centroids)); });
 }
 
 }  // namespace weft

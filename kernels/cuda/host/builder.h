@@ -25,10 +25,14 @@ class Builder {
   Status refine(const Embeddings& embeddings, int iterations);
   Status read(float* centroids);
 
+  // The same, once nothing that failed half way is on its way to or from the caller's memory.
+  Status settled(Status status);
+
  private:
   // What is done with the rows from `first` on, which are on the device.
   using Work = std::function<Status(const device::RowsView& rows, std::int64_t first)>;
 
+  Status begin();
   Status begin(const Embeddings& embeddings);
   Status for_chunks(const Embeddings& embeddings, const Work& work);
   Status tile_centroids();

@@ -186,7 +186,10 @@ Status Codec::search_together(std::span<const Matrix<float>> queries,
     std::unique_ptr<Workspace> workspace;
     Status status = take(alone, &workspace);
     if (status.ok()) {
-      status = workspace->search(view_, collection, shape, queries, allowed, found);
+      // Without exceptions, or the turn would never be given back.
+      status = without_exceptions([&] {
+        return workspace->search(view_, collection, shape, queries, allowed, found);
+      });
       const bool usable = status.ok() || status.code() == StatusCode::kInvalidValue;
       give_back(alone, std::move(workspace), usable);
     }
@@ -234,7 +237,9 @@ Status Codec::take(bool alone, std::unique_ptr<Workspace>* workspace) {
     }
   }
   Status status = failed();
-  if (status.ok() && !*workspace) status = Workspace::make(workspace);
+  if (status.ok() && !*workspace) {
+    status = without_exceptions([&] { return Workspace::make(workspace); });
+  }
   if (!status.ok()) give_back(alone, std::move(*workspace), false);
   return status;
 }
@@ -245,7 +250,12 @@ void Codec::give_back(bool alone, std::unique_ptr<Workspace> workspace, bool usa
     const std::lock_guard lock(mutex_);
     --n_busy_;
     if (alone) --n_alone_;
-    if (usable) idle_.push_back(std::move(workspace));
+    if (usable) {
+      (void)without_exceptions([&] {
+        idle_.push_back(std::move(workspace));
+        return Status();
+      });
+    }
   }
   given_back_.notify_all();
 }

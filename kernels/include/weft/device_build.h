@@ -27,8 +27,9 @@ class DeviceBuilder {
   static Status make(int device, const Matrix<float>& centroids, DeviceBuilder* builder);
 
   // What `assign` does. Products are compared in bfloat16 and the two best once more in float32: a
-  // centroid is missed where two others are better after rounding, which is by no more than
-  // 2^-7 * |embedding| * |centroid| and as a rule by far less.
+  // centroid is missed where two others are better after rounding, or one of the sixteen that a
+  // thread compares with it at a time. What is lost is no more than 2^-7 * |embedding| * |centroid|
+  // and as a rule far less.
   Status assign(const Embeddings& embeddings, std::uint32_t* codes, float* scores);
 
   // What `compress` does, the same bytes; codes below K.
