@@ -85,7 +85,9 @@ def load_transformer(checkpoint: Checkpoint) -> Any:
                 # Compiling at first use spawns compilers, which the library never does.
                 config.reference_compile = False
             if has_integers(folder):
-                model, missing = _widened_transformer(AutoModel.from_config(config), folder)
+                # Its functions carry no annotations.
+                models: Any = AutoModel
+                model, missing = _widened_transformer(models.from_config(config), folder)
             else:
                 model, report = AutoModel.from_pretrained(
                     folder,
