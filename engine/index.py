@@ -121,10 +121,10 @@ class Index(Reading):
             encoder: where the encoder is now, if it is not where it was; it must be the same.
             mmap: map the files (memory is shared and reclaimable); False reads them.
             threads: for searching and compressing; 0 is all cores. The encoder's are PyTorch's.
-            device: where coded segments are searched: "cpu"; "cuda" or "cuda:N", a GPU that must
-                be there; "auto", a GPU where one can be used, with one logged line where not, and
-                the processor whenever it refuses or fails. None is what WEFT_DEVICE says, or
-                "cpu".
+            device: where coded segments are searched and made: "cpu"; "cuda" or "cuda:N", a GPU
+                that must be there; "auto", a GPU where one can be used, with one logged line where
+                not, and the processor whenever it refuses or fails. None is what WEFT_DEVICE says,
+                or "cpu".
 
         Raises:
             IndexNotFoundError: the folder holds no index.

@@ -1,9 +1,10 @@
 """The GPU against the device on the host: the same bodies, so the same bits.
 
-    python same_bits.py [--small]
+    python same_bits.py [--small] [--dry-run]
 
 Both are compiled without contraction of multiplications and additions, and both add up in the same
 order. With --small a search and a build so small that compute-sanitizer is done in a minute.
+With --dry-run the emulation stands for the GPU.
 """
 
 from __future__ import annotations
@@ -36,8 +37,17 @@ def answers(collection, queries, rows):
 
 
 def main() -> int:
-    """Compare; 1 where bits differ."""
+    """Read what is asked, and compare."""
     small = "--small" in sys.argv
+    if "--dry-run" in sys.argv:
+        emulated = importlib.import_module("weft.kernels._cuda_emulated")
+        with cuda_device.use_cuda_module(emulated):
+            return compare(small)
+    return compare(small)
+
+
+def compare(small: bool) -> int:
+    """Compare; 1 where bits differ."""
     sizes = (
         [(300, 128, 64, 2)] if small else [(2000, 600, 128, 2), (500, 300, 96, 4), (90, 50, 7, 1)]
     )

@@ -16,9 +16,9 @@ from ..devices import named_error, say_once
 from .model import Codec, Compressed, Rows
 
 LEAST_ROWS: Final = 1 << 14
-"""Embeddings of a call, some two hundred passages, from which a device is asked. The processor has
-done with fewer in about the time that it takes to get them there and a codec with them, so
-that what is added now and then costs no memory of the device."""
+"""Embeddings of a call, some two hundred passages, from which a device is asked. The processor is
+done with fewer in some milliseconds, so that what is added now and then need not take a codec's
+memory there. Reckoned, not measured."""
 
 T = TypeVar("T")
 
