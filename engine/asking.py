@@ -59,6 +59,8 @@ class Asked:
 
     def on(self, device: Searcher | None) -> Asked:
         """The same, with shortlists by a device."""
+        if self.plan.device is device:
+            return self
         plan, deep = (replace(one, device=device) for one in (self.plan, self.deep))
         return replace(self, plan=plan, deep=deep)
 

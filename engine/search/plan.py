@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .. import limits
@@ -72,6 +74,14 @@ class SearchPlan:
 KNOWN: Final = (*(each.name for each in fields(SearchPlan) if each.name != "device"), "effort")
 """Names of all parameters."""
 
+_KNOWN_SET: Final = frozenset(KNOWN)
+
+_PLAIN: Final = frozenset({bool, int, float, str, NoneType, Hybrid})
+"""Types whose values never change, and are equal only where they mean the same."""
+
+REMEMBERED_PLANS: Final = 256
+"""Plans that are kept: callers ask with the same few sets of parameters again and again."""
+
 
 def make_plan(k: int = 10, **parameters: Any) -> SearchPlan:
     """Check search parameters and fill in the defaults for this k.
@@ -85,7 +95,14 @@ def make_plan(k: int = 10, **parameters: Any) -> SearchPlan:
         InvalidParameterError: a name is unknown, a value outside its range, or two of them
             contradict each other.
     """
-    unknown = sorted(parameters.keys() - set(KNOWN))
+    if type(k) is int and _PLAIN.issuperset(map(type, parameters.values())):
+        return _remembered_plan(k, **parameters)
+    return _checked_plan(k, **parameters)
+
+
+def _checked_plan(k: int, **parameters: Any) -> SearchPlan:
+    """See `make_plan`."""
+    unknown = sorted(parameters.keys() - _KNOWN_SET)
     if unknown:
         raise InvalidParameterError(
             f"Unknown search parameter {', '.join(unknown)}: the known ones are {', '.join(KNOWN)}."
@@ -108,6 +125,10 @@ def make_plan(k: int = 10, **parameters: Any) -> SearchPlan:
         algorithm=_check_choice("algorithm", values["algorithm"], ALGORITHMS),
         hybrid=make_hybrid(values.get("hybrid")),
     )
+
+
+# By type as well: True equals 1, and one of them is refused. What is refused is not kept.
+_remembered_plan = lru_cache(maxsize=REMEMBERED_PLANS, typed=True)(_checked_plan)
 
 
 def _complete(k: int, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,3 +98,24 @@ def test_a_threshold_means_plaid():
 def test_contradictions_and_unknown_words_are_refused(wrong):
     with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
         make_plan(10, **wrong)
+
+
+def test_a_plan_made_again_is_that_of_its_own_parameters():
+    """Plans are kept; what is equal but not the same is not taken for one another."""
+    assert make_plan(10, nprobe=3) == make_plan(10, nprobe=3)
+    assert make_plan(10, nprobe=4).nprobe == 4
+    assert make_plan(11, nprobe=4).k == 11
+    assert make_plan(10, exact=True).exact
+    for wrong in ({"exact": 1}, {"nprobe": 3.0}, {"nprobe": True}, {"threads": False}):
+        with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
+            make_plan(10, **wrong)
+    for k in (True, 10.0, "10"):
+        with pytest.raises(InvalidParameterError, match="k is"):
+            make_plan(k)
+
+
+def test_a_mapping_that_changed_makes_another_plan():
+    hybrid = {"weight": 0.2}
+    assert make_plan(10, hybrid=hybrid).hybrid.weight == 0.2
+    hybrid["weight"] = 0.4
+    assert make_plan(10, hybrid=hybrid).hybrid.weight == 0.4
