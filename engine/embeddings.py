@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,11 @@ from .errors import DimensionMismatchError, InvalidEmbeddingError, InvalidQueryE
 
 NORM_TOLERANCE = 0.01
 """How far from 1 the length of a passage's row may be: what float16 and summation cost."""
+
+_FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.float64))
+
+_SHORT: Final = 0.99 * float(limits.MAX_QUERY_NORM) ** 2
+"""Squared lengths up to here are no query's fault, however float32 rounded them."""
 
 
 def check_embeddings(embeddings: object, ids: Sequence[str], dim: int) -> list[NDArray[Any]]:
@@ -67,8 +72,31 @@ def check_passage_embeddings(array: object, what: str, dim: int) -> NDArray[Any]
 
 
 def check_query_embeddings(array: object, dim: int) -> NDArray[np.float32]:
-    """Return one query's vectors as contiguous float32 [nq, dim]."""
-    values = _float_matrix(array, "The query", dim)
+    """Return one query's vectors as contiguous float32 [nq, dim].
+
+    Raises:
+        InvalidEmbeddingError: no array of floats of two axes, or NaN or infinity in it.
+        DimensionMismatchError: an array of another dim.
+        InvalidQueryError: no row, too many, or one too long.
+    """
+    values = _matrix(array, "The query", dim)
+    if not _are_short(values):
+        values = _usable_query(values)
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _are_short(values: NDArray[Any]) -> bool:
+    """Whether these are surely usable vectors of a query, by one look; NaN is never short."""
+    if values.dtype == np.float64 or not 1 <= len(values) <= limits.MAX_QUERY_EMBEDDINGS:
+        return False
+    return bool(kernels.squared_lengths(_aligned(values), threads=1).max() <= _SHORT)
+
+
+def _usable_query(values: NDArray[Any]) -> NDArray[Any]:
+    """The vectors of a query in float16 or float32, or an error that says what is wrong."""
+    if values.dtype == np.float64:
+        values = _narrowed(values, "The query")
+    _require_finite(values, "The query")
     if values.shape[0] == 0:
         raise InvalidQueryError("The query has no vectors: pass one at least.")
     if values.shape[0] > limits.MAX_QUERY_EMBEDDINGS:
@@ -82,14 +110,6 @@ def check_query_embeddings(array: object, dim: int) -> NDArray[np.float32]:
             f"The query's row {int(norms.argmax())} has length {norms.max():.4g}, with which "
             "scores leave float32: divide each row by its L2 norm."
         )
-    return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _float_matrix(array: object, what: str, dim: int) -> NDArray[Any]:
-    values = _matrix(array, what, dim)
-    if values.dtype == np.float64:
-        return _narrowed(values, what)
-    _require_finite(values, what)
     return values
 
 
@@ -103,7 +123,7 @@ def _matrix(array: object, what: str, dim: int) -> NDArray[Any]:
         values = np.asarray(array)
     except (TypeError, ValueError) as error:
         raise InvalidEmbeddingError(f"{what} cannot be read as an array: {error}.") from error
-    if values.dtype not in (np.float16, np.float32, np.float64):
+    if values.dtype not in _FLOATS:
         raise InvalidEmbeddingError(
             f"{what} has dtype {values.dtype}: use float32, float16 or float64."
         )

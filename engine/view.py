@@ -190,6 +190,8 @@ class IndexView(Closing):
         return [next(encoded) if vectors is None else vectors for vectors in given]
 
     def _given_vectors(self, query: object) -> FloatArray:
+        if type(query) is np.ndarray:
+            return check_query_embeddings(query, self.manifest.dim)
         texts = isinstance(query, list | tuple) and any(isinstance(part, str) for part in query)
         if texts or isinstance(query, bytes | Mapping) or not hasattr(query, "__len__"):
             hint = " For several texts use search_batch." if texts else ""
