@@ -81,13 +81,16 @@ def rotate(
     """
     n, dim = rows.shape
     size = len(rotation)
-    n_blocks = dim // size
-    factor = np.ascontiguousarray(rotation if inverse else rotation.T)
-    out = np.empty((n, dim), dtype=np.float32)
-    for block in range(n_blocks):
-        apart = slice(block, None, n_blocks)
-        together = slice(block * size, (block + 1) * size)
-        source, target = (together, apart) if inverse else (apart, together)
-        part = np.ascontiguousarray(rows[:, source], dtype=np.float32)
-        out[:, target] = kernels.centroid_scores(part, factor, threads=threads)
-    return out
+    apart, together = (n, size, dim // size), (n, dim // size, size)
+    if inverse:
+        out = _times(np.ascontiguousarray(rows, dtype=np.float32), rotation, threads)
+        back = out.reshape(together).transpose(0, 2, 1)
+        return np.ascontiguousarray(back).reshape(n, dim)
+    blocks = rows.reshape(apart).transpose(0, 2, 1)
+    factor = np.ascontiguousarray(rotation.T)
+    return _times(np.ascontiguousarray(blocks, dtype=np.float32), factor, threads).reshape(n, dim)
+
+
+def _times(blocks: FloatArray, factor: FloatArray, threads: int) -> FloatArray:
+    """Each block of values times each row of the factor, by one call for all of them."""
+    return kernels.centroid_scores(blocks.reshape(-1, len(factor)), factor, threads=threads)

@@ -222,9 +222,7 @@ def _rotated(
     """Rows of the sample, rotated, in the dtype that they have."""
     if rotation is None:
         return native_rows(rows)
-    if rows.dtype != np.float16:
-        return rotate(rows, rotation, threads=threads)
-    out = np.empty(rows.shape, dtype=np.float16)
+    out = np.empty(rows.shape, dtype=np.float16 if rows.dtype == np.float16 else np.float32)
     for part in chunks(len(rows), rows.shape[1]):
         out[part] = rotate(rows[part], rotation, threads=threads)
     return out

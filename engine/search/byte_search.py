@@ -44,7 +44,7 @@ class ByteSearch:
         device = self.pool.plan.device
         found = None if device is None else device.search(self.pool, nprobe, ndocs, n_rescored)
         if found is not None:
-            return Ranking(np.array(numbers, dtype=np.int32)[found[0]], *found[1:])
+            return Ranking(_numbered(found[0], numbers), *found[1:])
         segments = [self.pool.segments[number] for number in numbers]
         while True:
             with refusals_of("A compressed segment"):
@@ -61,7 +61,7 @@ class ByteSearch:
             if not len(unchecked):
                 break
             _check_blocks(segments, unchecked)
-        return Ranking(np.array(numbers, dtype=np.int32)[positions], pids, scores)
+        return Ranking(_numbered(positions, numbers), pids, scores)
 
 
 def byte_search(pool: CodedPool) -> ByteSearch | None:
@@ -70,6 +70,13 @@ def byte_search(pool: CodedPool) -> ByteSearch | None:
         return None
     codec = pool.codec.prepared
     return None if codec is None else ByteSearch(pool, codec)
+
+
+def _numbered(positions: NDArray[np.uint32], numbers: list[int]) -> NDArray[np.int32]:
+    """int32 [m]: the numbers of segments at these positions, which are mostly the same."""
+    if numbers == list(range(len(numbers))):
+        return positions.view(np.int32)
+    return np.array(numbers, dtype=np.int32)[positions]
 
 
 def _check_blocks(segments: list[SearchableSegment], unchecked: NDArray[np.int64]) -> None:

@@ -165,7 +165,8 @@ def _make_pools(
                 "manifest from a copy."
             )
         if id(codec) not in pools:
-            pools[id(codec)] = CodedPool({}, {}, codec, query, plan)
+            rotated = codec.rotated(query, threads=plan.threads).astype(np.float32, copy=False)
+            pools[id(codec)] = CodedPool({}, {}, codec, query, rotated, plan)
         pools[id(codec)].segments[number] = segment
         pools[id(codec)].wanted[number] = wanted[number]
     return list(pools.values())
@@ -179,9 +180,10 @@ def _check_query(query: FloatArray, segments: Sequence[SearchableSegment]) -> No
         )
     if not np.isfinite(query).all():
         raise InvalidQueryError("The query's vectors hold NaN or infinity: check its encoder.")
-    dims = {segment.dim for segment in segments} - {query.shape[1]}
-    if dims:
-        raise DimensionMismatchError(
-            f"The query has dim {query.shape[1]}, the index {dims.pop()}: "
-            "use the encoder that made the index."
-        )
+    dim = query.shape[1]
+    for segment in segments:
+        if segment.dim != dim:
+            raise DimensionMismatchError(
+                f"The query has dim {dim}, the index {segment.dim}: "
+                "use the encoder that made the index."
+            )

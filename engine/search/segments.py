@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Sequence, Sized
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -151,8 +151,30 @@ class SearchableSegment(Protocol):
         """Verify the checksums of the rows [start, end) of an array, unless done before."""
 
 
-@contextmanager
-def refusals_of(where: object) -> Iterator[None]:
+class Refusals:
+    """The context that `refusals_of` makes; a class, since it is entered at every search."""
+
+    __slots__ = ("_where",)
+
+    def __init__(self, where: object) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, ValueError):
+            raise CorruptIndexError(
+                f"{self._where}: {error}: restore the index from a copy."
+            ) from error
+
+
+def refusals_of(where: object) -> Refusals:
     """Turn what a kernel refuses of stored arrays into an error of the index.
 
     Checksums tell that bytes are those that were written, not that whoever wrote them meant
@@ -164,10 +186,7 @@ def refusals_of(where: object) -> Iterator[None]:
     Raises:
         CorruptIndexError: a value in an array is out of range.
     """
-    try:
-        yield
-    except ValueError as error:
-        raise CorruptIndexError(f"{where}: {error}: restore the index from a copy.") from error
+    return Refusals(where)
 
 
 def wanted_passages(

@@ -32,6 +32,7 @@ class CodedPool:
         codec: that all these segments are read with: their own, or one whose first centroids are
             theirs.
         query: float32 [nq, dim].
+        rotated_query: float32 [nq, dim], the query as the codec's centroids and residuals stand.
         plan: nprobe, threshold and threads; ndocs and nprobe may be overridden per call.
     """
 
@@ -39,12 +40,8 @@ class CodedPool:
     wanted: dict[int, Mask | None]
     codec: Codec
     query: FloatArray
+    rotated_query: FloatArray
     plan: SearchPlan
-
-    @cached_property
-    def rotated_query(self) -> FloatArray:
-        """float32 [nq, dim]: the query as the codec's centroids and residuals stand."""
-        return self.codec.rotated(self.query).astype(np.float32, copy=False)
 
     @cached_property
     def scores(self) -> FloatArray:
