@@ -116,17 +116,28 @@ def group_by_document(ranking: Ranking, segments: Sequence[SearchableSegment]) -
     Returns:
         The same order, one passage per document.
     """
+    documents = _documents_of(ranking, segments)
+    if len(set(documents)) == len(documents):
+        return ranking
+    first: dict[int, int] = {}
+    for row, document in enumerate(documents):
+        first.setdefault(document, row)
+    return ranking.take(np.fromiter(first.values(), dtype=np.int64, count=len(first)))
+
+
+def _documents_of(ranking: Ranking, segments: Sequence[SearchableSegment]) -> list[int]:
+    """A number for each row, equal for passages of one document only."""
+    numbers = set(ranking.segment.tolist())
+    if len(numbers) == 1:
+        alone: list[int] = segments[numbers.pop()].passage_document[ranking.pid].tolist()
+        return alone
     documents = np.empty(len(ranking), dtype=np.uint64)
-    for number in set(ranking.segment.tolist()):
+    for number in numbers:
         rows = ranking.segment == number
         docnos = segments[number].passage_document[ranking.pid[rows]]
         documents[rows] = docnos.astype(np.uint64) | (np.uint64(number) << np.uint64(32))
-    first: dict[int, int] = {}
-    for row, document in enumerate(documents.tolist()):
-        first.setdefault(document, row)
-    if len(first) == len(ranking):
-        return ranking
-    return ranking.take(np.fromiter(first.values(), dtype=np.int64, count=len(first)))
+    several: list[int] = documents.tolist()
+    return several
 
 
 def _descends(scores: NDArray[np.float32]) -> bool:
@@ -135,7 +146,11 @@ def _descends(scores: NDArray[np.float32]) -> bool:
 
 
 def _cut_after_ties(ranking: Ranking, n: int) -> Ranking:
+    """The first n of a ranking, best first, and what scores as the last of them."""
     if len(ranking) <= n:
         return ranking
-    tied = int(np.count_nonzero(ranking.score[n:] == ranking.score[n - 1]))
+    last = ranking.score[n - 1]
+    if ranking.score[n] != last:  # as nearly always: a ranking descends
+        return ranking.take(slice(0, n))
+    tied = int(np.count_nonzero(ranking.score[n:] == last))
     return ranking.take(slice(0, n + min(tied, MAX_TIES)))
