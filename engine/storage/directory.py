@@ -15,7 +15,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import Final, Protocol
 
 import numpy as np
@@ -32,6 +34,9 @@ NAME: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.\-]*)(?:/[A-Za-z0-9_][A-Za
 TEMPORARY: Final = "tmp."
 """First letters of files that were not yet published; collection removes old ones."""
 
+
+_AS_THEY_ARE: Final = (FileNotFoundError, FileExistsError, StorageError)
+"""What callers know by itself, or what names its file already."""
 
 OUT_OF_DESCRIPTORS: Final = "compact the index, or raise the limit of open files (ulimit -n)"
 """What helps against EMFILE and ENFILE."""
@@ -167,7 +172,7 @@ class LocalDirectory(Directory):
         return self._root
 
     def _path(self, name: str) -> str:
-        if not NAME.fullmatch(name):
+        if not _is_name(name):
             raise StorageError(f"{name!r} is no name for a file of an index.")
         return f"{self._root}/{name}"
 
@@ -175,7 +180,7 @@ class LocalDirectory(Directory):
     def create(self, name: str, *, durable: bool = True) -> Iterator[NewFile]:
         """See `Directory.create`."""
         path = self._path(name)
-        with _translated("create", path):
+        with _Translated("create", path):
             descriptor = open_new(path)
         try:
             try:
@@ -193,7 +198,7 @@ class LocalDirectory(Directory):
     def create_by_path(self, name: str) -> Iterator[Path]:
         """See `Directory.create_by_path`."""
         path = self._path(name)
-        with _translated("create", path):
+        with _Translated("create", path):
             if Path(path).exists():
                 raise FileExistsError(path)
             make_folder(Path(path).parent)
@@ -207,13 +212,13 @@ class LocalDirectory(Directory):
     def publish(self, source: str, name: str) -> None:
         """See `Directory.publish`."""
         path = self._path(name)
-        with _translated("publish", path):
+        with _Translated("publish", path):
             os.link(self._path(source), path)
 
     def sync_folder(self, folder: str = "") -> None:
         """See `Directory.sync_folder`."""
         path = self._path(folder) if folder else self._root
-        with _translated("create", path):
+        with _Translated("create", path):
             created = make_folders(Path(path))
         for new in created:
             self._sync_path(str(new.parent))
@@ -222,13 +227,13 @@ class LocalDirectory(Directory):
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `Directory.read`."""
         path = self._path(name)
-        with _translated("read", path), opened(path) as descriptor:
+        with _Translated("read", path), opened(path) as descriptor:
             return read_all(descriptor, offset, length)
 
     def map(self, name: str) -> Bytes:
         """See `Directory.map`."""
         path = self._path(name)
-        with _translated("map", path), opened(path) as descriptor:
+        with _Translated("map", path), opened(path) as descriptor:
             size_bytes = os.fstat(descriptor).st_size
             if size_bytes == 0:
                 return np.empty(0, dtype=np.uint8)
@@ -242,7 +247,7 @@ class LocalDirectory(Directory):
         """See `Directory.list`."""
         path = self._path(folder) if folder else self._root
         try:
-            with _translated("list", path):
+            with _Translated("list", path):
                 return sorted(os.listdir(path))  # noqa: PTH208 names are wanted, not paths
         except FileNotFoundError:
             return []
@@ -261,21 +266,21 @@ class LocalDirectory(Directory):
     def status(self, name: str) -> FileStatus:
         """See `Directory.status`."""
         path = self._path(name)
-        with _translated("look up", path):
-            found = Path(path).stat()
+        with _Translated("look up", path):
+            found = os.stat(path)  # noqa: PTH116 as in `exists`
         return FileStatus(found.st_size, found.st_ctime, found.st_mtime)
 
     def touch(self, name: str) -> None:
         """See `Directory.touch`."""
         path = self._path(name)
-        with _translated("touch", path):
+        with _Translated("touch", path):
             os.utime(path)
 
     def clock_seconds(self) -> float:
         """See `Directory.clock_seconds`."""
         name = f"{TEMPORARY}{uuid.uuid4().hex}"
         path = self._path(name)
-        with _translated("create", path):
+        with _Translated("create", path):
             descriptor = open_new(path)
             try:
                 return os.fstat(descriptor).st_ctime
@@ -287,14 +292,14 @@ class LocalDirectory(Directory):
     def remove(self, name: str) -> None:
         """See `Directory.remove`."""
         path = Path(self._path(name))
-        with _translated("remove", str(path)):
+        with _Translated("remove", str(path)):
             if path.is_dir():
                 path.rmdir()
             else:
                 path.unlink()
 
     def _sync_path(self, path: str) -> None:
-        with _translated("open", path):
+        with _Translated("open", path):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._sync(descriptor, path)
@@ -315,6 +320,12 @@ class LocalDirectory(Directory):
             ) from error
 
 
+@lru_cache(maxsize=1024)
+def _is_name(name: str) -> bool:
+    """Whether a file may have this name; readers ask for the same few at each search."""
+    return NAME.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class _LocalFile:
     """A new file by its descriptor."""
@@ -324,13 +335,13 @@ class _LocalFile:
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")
-        with _translated("write", self.path):
+        with _Translated("write", self.path):
             while view:
                 written = os.pwrite(self.descriptor, view, offset)
                 view, offset = view[written:], offset + written
 
     def read_at(self, offset: int, length: int) -> bytes:
-        with _translated("read", self.path):
+        with _Translated("read", self.path):
             return read_all(self.descriptor, offset, length)
 
 
@@ -355,16 +366,26 @@ def _refused(action: str, path: str, error: OSError) -> StorageError:
     return StorageError(error.errno, reason, path)
 
 
-@contextmanager
-def _translated(action: str, path: str) -> Iterator[None]:
+class _Translated:
     """Turn what the operating system refuses into `StorageError`, naming the file."""
-    try:
-        yield
-    except (FileNotFoundError, FileExistsError, StorageError):
-        raise
-    except NotADirectoryError as error:
-        if action == "create":
-            raise _refused(action, path, error) from error
-        raise FileNotFoundError(error.errno, error.strerror, path) from error
-    except OSError as error:
-        raise _refused(action, path, error) from error
+
+    __slots__ = ("_action", "_path")
+
+    def __init__(self, action: str, path: str) -> None:
+        self._action = action
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, OSError) or isinstance(error, _AS_THEY_ARE):
+            return
+        if isinstance(error, NotADirectoryError) and self._action != "create":
+            raise FileNotFoundError(error.errno, error.strerror, self._path) from error
+        raise _refused(self._action, self._path, error) from error

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -90,13 +88,6 @@ class Reader(Closing):
         self._start_renewals()
         tell_after_fork(self)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """The lock, with snapshots released that were forgotten before."""
-        with self.lock:
-            self._release_forgotten()
-            yield
-
     def snapshot(self) -> Snapshot:
         """The newest generation; close it after use.
 
@@ -106,7 +97,8 @@ class Reader(Closing):
         """
         if self.forked:
             self.settle()
-        with self.locked():
+        with self.lock:
+            self.release_forgotten()
             current = self._refresh()
             current.users += 1
             self._start_renewals()
@@ -116,7 +108,8 @@ class Reader(Closing):
         """Move to the newest generation and return it; `snapshot` does so by itself."""
         if self.forked:
             self.settle()
-        with self.locked():
+        with self.lock:
+            self.release_forgotten()
             return self._refresh().manifest.generation
 
     def hold(self, name: str) -> None:
@@ -131,7 +124,8 @@ class Reader(Closing):
 
     def close(self) -> None:
         """Let go of the newest generation; open snapshots stay usable."""
-        with self.locked():
+        with self.lock:
+            self.release_forgotten()
             if self._current is not None:
                 self.release(self._current)
                 self._current = None
@@ -209,7 +203,8 @@ class Reader(Closing):
             self._pool.release(generation.manifest.segments)
             remove_pin(self.directory, generation.pin)
 
-    def _release_forgotten(self) -> None:
+    def release_forgotten(self) -> None:
+        """Release the snapshots that nobody closed; the first that is done under the lock."""
         while self.forgotten:
             self.release(self.forgotten.popleft())
 
@@ -229,7 +224,8 @@ class Reader(Closing):
 
         Many processes are forked that never do; pins of theirs would be left behind.
         """
-        with self.locked():
+        with self.lock:
+            self.release_forgotten()
             if self.forked:
                 for generation in list(self._open):
                     self._write_pin(generation)
@@ -243,7 +239,8 @@ class Reader(Closing):
 
     def renew(self) -> bool:
         """Renew all pins and held files; called regularly. False once nothing is open."""
-        with self.locked():
+        with self.lock:
+            self.release_forgotten()
             if self._current is not None and self._current.users == 1:
                 self._follow()
             for generation in list(self._open):
@@ -280,7 +277,7 @@ class Reader(Closing):
 
     def __del__(self) -> None:
         # Nobody has the reader any more, so that nobody holds the lock.
-        self._release_forgotten()
+        self.release_forgotten()
 
 
 class Snapshot(Closing):
@@ -372,7 +369,8 @@ class Snapshot(Closing):
 
     def close(self) -> None:
         """Let go of the generation; nothing happens the second time."""
-        with self._reader.locked():
+        with self._reader.lock:
+            self._reader.release_forgotten()
             generation, self._generation = self._generation, None
             if generation is not None:
                 self._reader.release(generation)
