@@ -24,23 +24,21 @@ def make_hits(ranking: Ranking, segments: Sequence[SegmentView], k: int) -> list
         way in which documents were spread over segments cannot be seen.
     """
     hits: list[Hit] = []
-    for number in sorted(set(ranking.segment.tolist())):
-        rows = np.flatnonzero(ranking.segment == number)
-        hits += _hits_of_segment(segments[number], ranking.take(rows))
+    numbers = sorted(set(ranking.segment.tolist()))
+    for number in numbers:
+        alone = len(numbers) == 1
+        part = ranking if alone else ranking.take(np.flatnonzero(ranking.segment == number))
+        hits += _hits_of_segment(segments[number], part)
     hits.sort(key=lambda hit: (-hit.score, hit.id, hit.passage.ordinal))
     return hits[:k]
 
 
 def _hits_of_segment(segment: SegmentView, ranking: Ranking) -> list[Hit]:
     docnos = segment.passage_document[ranking.pid].tolist()
-    unique = sorted(set(docnos))
-    documents = dict(zip(unique, segment.passages.documents(unique), strict=True))
-    passages = segment.passages.passages(ranking.pid)
+    found = segment.passages.found(ranking.pid.tolist(), docnos)
     hits = []
-    for docno, score, (start, end, ordinal) in zip(
-        docnos, ranking.score.tolist(), passages, strict=True
-    ):
-        document = documents[docno]
-        passage = Passage(document.id, ordinal, start, end, document.text[start:end])
-        hits.append(Hit(document.id, score, document.text, dict(document.metadata), passage))
+    for (document, start, end, ordinal), score in zip(found, ranking.score.tolist(), strict=True):
+        id, text = document.id, document.text
+        passage = Passage(id, ordinal, start, end, text[start:end])
+        hits.append(Hit(id, score, text, dict(document.metadata), passage))
     return hits

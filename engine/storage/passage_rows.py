@@ -39,17 +39,22 @@ def make_document(row: Row, name: str) -> Document:
         CorruptIndexError: the row is not what an index holds.
     """
     docno, id, language, values, text = row
-    where = f"{name}: document {docno}"
-    _require_text(id, limits.MAX_ID_BYTES, f"{where}: its id")
-    _require_text(text, limits.MAX_DOCUMENT_CHARACTERS, f"{where}: its text")
-    if language is not None:
-        _require_text(language, MAX_LANGUAGE_CHARACTERS, f"{where}: its language")
-    return Document(id=id, text=text, metadata=make_metadata(values, where), language=language)
+    if type(id) is not str or len(id) > limits.MAX_ID_BYTES:
+        raise _no_text(name, docno, "id", limits.MAX_ID_BYTES)
+    if type(text) is not str or len(text) > limits.MAX_DOCUMENT_CHARACTERS:
+        raise _no_text(name, docno, "text", limits.MAX_DOCUMENT_CHARACTERS)
+    if language is not None and (
+        type(language) is not str or len(language) > MAX_LANGUAGE_CHARACTERS
+    ):
+        raise _no_text(name, docno, "language", MAX_LANGUAGE_CHARACTERS)
+    # What is written for most documents is not worth a message that nobody reads.
+    metadata = {} if values == "{}" else make_metadata(values, f"{name}: document {docno}")
+    return Document(id, text, metadata, language)
 
 
-def _require_text(value: Any, most: int, where: str) -> None:
-    if not isinstance(value, str) or len(value) > most:
-        raise CorruptIndexError(f"{where} is no text of at most {most:,} characters.")
+def _no_text(name: str, docno: Any, field: str, most: int) -> CorruptIndexError:
+    where = f"{name}: document {docno}: its {field}"
+    return CorruptIndexError(f"{where} is no text of at most {most:,} characters.")
 
 
 def make_metadata(values: Any, where: str) -> dict[str, Any]:
@@ -58,9 +63,9 @@ def make_metadata(values: Any, where: str) -> dict[str, Any]:
     Raises:
         CorruptIndexError: anything else.
     """
-    if values == "{}":
-        return {}
-    _require_text(values, limits.MAX_METADATA_BYTES, f"{where}: its metadata")
+    most = limits.MAX_METADATA_BYTES
+    if not isinstance(values, str) or len(values) > most:
+        raise CorruptIndexError(f"{where}: its metadata is no text of at most {most:,} characters.")
     try:
         metadata = _DECODER.decode(values)
         if "\\u" in values:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
@@ -18,11 +18,29 @@ from .connections import Connections
 from .directory import Directory
 from .fulltext import FullText, PostingsCache
 from .identifiers import IdQuery, IdTable
-from .passage_rows import make_docnos, make_document, make_passages, make_spans, row_bytes
+from .passage_rows import (
+    Row,
+    make_docnos,
+    make_document,
+    make_passages,
+    make_spans,
+    row_bytes,
+)
 from .passages_connection import SQLITE_ERRORS, connect, translated
 
 ROWS_PER_QUERY: Final = 500
 """Numbers in one `IN (...)`, below the limit on parameters of every SQLite."""
+
+_SPANS: Final = "pid, start, end, ordinal, passages.docno"
+
+_JOINED: Final = (
+    # CROSS holds SQLite to this order: the passages asked for, then the document of each.
+    f"{_SPANS}, documents.docno, id, language, metadata, text "
+    "FROM passages CROSS JOIN documents ON documents.docno = passages.docno"
+)
+
+Found = tuple[Document, int, int, int]
+"""A document, and start, end and ordinal of a passage of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +137,41 @@ class PassageStore:
         """
         return make_spans(self._passages(pids), self._name)
 
-    def passages(
-        self, pids: Sequence[int] | NDArray[np.integer[Any]]
-    ) -> list[tuple[int, int, int]]:
-        """Start, end and ordinal of passages, as `spans` gives them; for a few."""
-        return make_passages(self._passages(pids), self._name)
+    def found(self, pids: Sequence[int], docnos: Sequence[int]) -> list[Found]:
+        """The passages that a search has found, each with its document.
+
+        Args:
+            pids: what is wanted.
+            docnos: the document of each.
+
+        Raises:
+            CorruptIndexError: the file is damaged, or gives a passage to another document.
+            IndexError: a pid or a docno is not in the segment.
+        """
+        if len(set(docnos)) < len(docnos):
+            # Joined, the text of a document would be read once for each of its passages.
+            return self._found_apart(pids, docnos)
+        rows = self._rows(_JOINED, "pid", pids, self._file.n_passages)
+        spans = self._spans_of(rows, docnos)
+        made = [make_document(row[5:], self._name) for row in rows]
+        return [(one, *span) for one, span in zip(made, spans, strict=True)]
+
+    def _found_apart(self, pids: Sequence[int], docnos: Sequence[int]) -> list[Found]:
+        unique = sorted(set(docnos))
+        documents = dict(zip(unique, self.documents(unique), strict=True))
+        select = f"{_SPANS} FROM passages"
+        spans = self._spans_of(self._rows(select, "pid", pids, self._file.n_passages), docnos)
+        return [(documents[docno], *span) for docno, span in zip(docnos, spans, strict=True)]
+
+    def _spans_of(self, rows: Sequence[Row], docnos: Sequence[int]) -> list[tuple[int, int, int]]:
+        """Start, end and ordinal of rows that begin with `_SPANS`, if they are of the documents."""
+        for row, docno in zip(rows, docnos, strict=True):
+            if row[4] != docno:
+                raise CorruptIndexError(
+                    f"{self._name}: passage {row[0]} is one of document {row[4]}, and in the "
+                    f"arrays of {docno}."
+                )
+        return make_passages([row[:4] for row in rows], self._name)
 
     def _passages(self, pids: Sequence[int] | NDArray[np.integer[Any]]) -> list[tuple[Any, ...]]:
         select = "pid, start, end, ordinal FROM passages"
@@ -177,38 +225,43 @@ class PassageStore:
                 part = distinct[start : start + ROWS_PER_QUERY]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT {select} WHERE {key} IN ({marks})"
-                found.update(self._bounded(connection.execute(query, part)))
+                self._collect(connection.execute(query, part), found)
         if len(found) < len(distinct):
             missing = next(number for number in distinct if number not in found)
             raise CorruptIndexError(f"{self._name}: the row of {key} {missing} is missing.")
         return [found[number] for number in wanted]
 
-    def _bounded(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-        """Rows by number; together they cannot be longer than the file that holds them."""
+    def _collect(self, rows: Iterable[Row], found: dict[int, Row]) -> None:
+        """Put rows under their numbers; together they are no longer than the file they are in."""
         left = self._file.size_bytes
         for row in rows:
             left -= row_bytes(row)
             if left < 0:
                 raise CorruptIndexError(f"{self._name}: its rows are longer than the file.")
-            yield row[0], row
+            found[row[0]] = row
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self) -> Borrowed:
         """A connection that no other thread uses, with SQLite's complaints translated."""
+        return Borrowed(self)
+
+    def take(self) -> sqlite3.Connection:
+        """An idle connection or a new one, to be given back.
+
+        Raises:
+            SnapshotClosedError: the store was closed.
+            CorruptIndexError, StorageError: the file is damaged, or cannot be opened.
+        """
         if self._closed:
             raise SnapshotClosedError(
                 f"{self._name} was closed with its snapshot: take a new snapshot."
             )
-        try:
-            connection = self._connections.take(self._name) or self._connect()
-            try:
-                yield connection
-            finally:
-                self._connections.give_back(self._name, connection)
-                if self._closed:
-                    self.rest()
-        except SQLITE_ERRORS as error:
-            raise translated(error, self._name) from error
+        return self._connections.take(self._name) or self._connect()
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Keep a connection for the next use, unless the store was closed meanwhile."""
+        self._connections.give_back(self._name, connection)
+        if self._closed:
+            self.rest()
 
     def _connect(self) -> sqlite3.Connection:
         # SQLite does not tell a file that was collected from one that it may not open.
@@ -223,3 +276,29 @@ class PassageStore:
                 # Collected just now, or lost: verifying tells which.
                 self._verify()
             raise
+
+
+class Borrowed:
+    """The context in which a store's connection is used; see `PassageStore.take`."""
+
+    __slots__ = ("_connection", "_store")
+
+    def __init__(self, store: PassageStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._connection = self._store.take()
+        except SQLITE_ERRORS as error:
+            raise translated(error, self._store.name) from error
+        return self._connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._store.give_back(self._connection)
+        if isinstance(error, SQLITE_ERRORS):
+            raise translated(error, self._store.name) from error
