@@ -33,11 +33,8 @@ ROWS_PER_QUERY: Final = 500
 
 _SPANS: Final = "pid, start, end, ordinal, passages.docno"
 
-_JOINED: Final = (
-    # CROSS holds SQLite to this order: the passages asked for, then the document of each.
-    f"{_SPANS}, documents.docno, id, language, metadata, text "
-    "FROM passages CROSS JOIN documents ON documents.docno = passages.docno"
-)
+# CROSS holds SQLite to this order: the passages asked for, then the document of each.
+_JOINED: Final = "passages CROSS JOIN documents ON documents.docno = passages.docno"
 
 Found = tuple[Document, int, int, int]
 """A document, and start, end and ordinal of a passage of it."""
@@ -119,8 +116,8 @@ class PassageStore:
             CorruptIndexError: the file is damaged.
             IndexError: a docno is not in the segment.
         """
-        select = "docno, id, language, metadata, text FROM documents"
-        rows = self._rows(select, "docno", docnos, self._file.n_documents)
+        columns = "docno, id, language, metadata, text"
+        rows = self._rows(columns, "documents", "docno", docnos, self._file.n_documents)
         return [make_document(row, self._name) for row in rows]
 
     def spans(
@@ -151,16 +148,17 @@ class PassageStore:
         if len(set(docnos)) < len(docnos):
             # Joined, the text of a document would be read once for each of its passages.
             return self._found_apart(pids, docnos)
-        rows = self._rows(_JOINED, "pid", pids, self._file.n_passages)
+        columns = f"{_SPANS}, id, language, metadata, text"
+        rows = self._rows(columns, _JOINED, "pid", pids, self._file.n_passages)
         spans = self._spans_of(rows, docnos)
-        made = [make_document(row[5:], self._name) for row in rows]
+        made = [make_document(row[4:], self._name) for row in rows]
         return [(one, *span) for one, span in zip(made, spans, strict=True)]
 
     def _found_apart(self, pids: Sequence[int], docnos: Sequence[int]) -> list[Found]:
         unique = sorted(set(docnos))
         documents = dict(zip(unique, self.documents(unique), strict=True))
-        select = f"{_SPANS} FROM passages"
-        spans = self._spans_of(self._rows(select, "pid", pids, self._file.n_passages), docnos)
+        rows = self._rows(_SPANS, "passages", "pid", pids, self._file.n_passages)
+        spans = self._spans_of(rows, docnos)
         return [(documents[docno], *span) for docno, span in zip(docnos, spans, strict=True)]
 
     def _spans_of(self, rows: Sequence[Row], docnos: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -174,8 +172,8 @@ class PassageStore:
         return make_passages([row[:4] for row in rows], self._name)
 
     def _passages(self, pids: Sequence[int] | NDArray[np.integer[Any]]) -> list[tuple[Any, ...]]:
-        select = "pid, start, end, ordinal FROM passages"
-        return self._rows(select, "pid", pids, self._file.n_passages)
+        columns = "pid, start, end, ordinal"
+        return self._rows(columns, "passages", "pid", pids, self._file.n_passages)
 
     def documents_where(self, key: str, operator: str, operand: Any) -> NDArray[np.uint32]:
         """Docnos, sorted, of documents that have the key and whose value satisfies the operator.
@@ -205,7 +203,8 @@ class PassageStore:
 
     def _rows(
         self,
-        select: str,
+        columns: str,
+        tables: str,
         key: str,
         numbers: Sequence[int] | NDArray[np.integer[Any]],
         n_rows: int,
@@ -223,8 +222,12 @@ class PassageStore:
         with self._open() as connection:
             for start in range(0, len(distinct), ROWS_PER_QUERY):
                 part = distinct[start : start + ROWS_PER_QUERY]
-                marks = ",".join("?" * len(part))
-                query = f"SELECT {select} WHERE {key} IN ({marks})"
+                # Look-ups one by one; an IN would first build a table of the numbers.
+                marks = ",".join(["(?)"] * len(part))
+                query = (
+                    f"WITH wanted(number) AS (VALUES {marks}) SELECT {columns} "
+                    f"FROM wanted CROSS JOIN {tables} WHERE {key} = number"
+                )
                 self._collect(connection.execute(query, part), found)
         if len(found) < len(distinct):
             missing = next(number for number in distinct if number not in found)
