@@ -20,7 +20,7 @@ from ..errors import (
 )
 from .cells import DEFAULT_PROBES, Cells, chunks, float_rows, native_rows
 from .checks import check_stored, find_problem
-from .rotation import rotate
+from .rotation import rotate, rotate_by, transposed
 
 if TYPE_CHECKING:
     from .device import BuildDevice
@@ -174,9 +174,14 @@ class Codec:
             DimensionMismatchError: the rows have another dim.
         """
         self._check(rows)
-        if self.rotation is None:
+        if self._factor is None:
             return native_rows(rows)
-        return rotate(rows, self.rotation, threads=threads)
+        return rotate_by(rows, self._factor, threads=threads)
+
+    @cached_property
+    def _factor(self) -> FloatArray | None:
+        """The rotation as `rotate_by` takes it."""
+        return None if self.rotation is None else transposed(self.rotation)
 
     def _assign(
         self, rows: Rows, probes: int, threads: int, device: BuildDevice | None = None

@@ -79,15 +79,23 @@ def rotate(
     Returns:
         float32 [n, dim].
     """
+    if not inverse:
+        return rotate_by(rows, transposed(rotation), threads=threads)
     n, dim = rows.shape
-    size = len(rotation)
-    apart, together = (n, size, dim // size), (n, dim // size, size)
-    if inverse:
-        out = _times(np.ascontiguousarray(rows, dtype=np.float32), rotation, threads)
-        back = out.reshape(together).transpose(0, 2, 1)
-        return np.ascontiguousarray(back).reshape(n, dim)
-    blocks = rows.reshape(apart).transpose(0, 2, 1)
-    factor = np.ascontiguousarray(rotation.T)
+    out = _times(np.ascontiguousarray(rows, dtype=np.float32), rotation, threads)
+    apart = out.reshape(n, dim // len(rotation), len(rotation)).transpose(0, 2, 1)
+    return np.ascontiguousarray(apart).reshape(n, dim)
+
+
+def transposed(rotation: FloatArray) -> FloatArray:
+    """What `rotate_by` takes: float32 [b, b]."""
+    return np.ascontiguousarray(rotation.T)
+
+
+def rotate_by(rows: NDArray[np.floating], factor: FloatArray, *, threads: int = 0) -> FloatArray:
+    """`rotate` by a rotation that was transposed before, once for many queries."""
+    n, dim = rows.shape
+    blocks = rows.reshape(n, len(factor), dim // len(factor)).transpose(0, 2, 1)
     return _times(np.ascontiguousarray(blocks, dtype=np.float32), factor, threads).reshape(n, dim)
 
 
