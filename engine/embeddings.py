@@ -82,14 +82,15 @@ def check_query_embeddings(array: object, dim: int) -> NDArray[np.float32]:
     values = _matrix(array, "The query", dim)
     if not _are_short(values):
         values = _usable_query(values)
-    return np.ascontiguousarray(values, dtype=np.float32)
+    return np.ascontiguousarray(_aligned(values), dtype=np.float32)
 
 
 def _are_short(values: NDArray[Any]) -> bool:
     """Whether these are surely usable vectors of a query, by one look; NaN is never short."""
     if values.dtype == np.float64 or not 1 <= len(values) <= limits.MAX_QUERY_EMBEDDINGS:
         return False
-    return bool(kernels.squared_lengths(_aligned(values), threads=1).max() <= _SHORT)
+    # All together: a sum in Python takes less time than finding the largest in NumPy.
+    return bool(sum(kernels.squared_lengths(_aligned(values), threads=1).tolist()) <= _SHORT)
 
 
 def _usable_query(values: NDArray[Any]) -> NDArray[Any]:

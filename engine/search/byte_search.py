@@ -61,7 +61,7 @@ class ByteSearch:
             if not len(unchecked):
                 break
             _check_blocks(segments, unchecked)
-        return Ranking(_numbered(positions, numbers), pids, scores)
+        return Ranking(_numbered(positions, numbers), pids, scores, ordered=True)
 
 
 def byte_search(pool: CodedPool) -> ByteSearch | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -58,8 +59,7 @@ def rank(
 
     Source: Santhanam et al. 2022 (PLAID), section 4.
     """
-    _check_query(query, segments)
-    query = np.ascontiguousarray(query, dtype=np.float32)
+    query = _checked_query(query, segments)
     wanted = wanted_passages(segments, allowed)
     flat = [
         _score_flat(number, segment, wanted[number], query, plan.threads)
@@ -172,13 +172,15 @@ def _make_pools(
     return list(pools.values())
 
 
-def _check_query(query: FloatArray, segments: Sequence[SearchableSegment]) -> None:
+def _checked_query(query: FloatArray, segments: Sequence[SearchableSegment]) -> FloatArray:
+    """The query as kernels take it; see `rank`."""
     if query.ndim != 2 or not 1 <= len(query) <= limits.MAX_QUERY_EMBEDDINGS:
         raise InvalidQueryError(
             f"The query has shape {query.shape}: pass [n, dim] with n from 1 to "
             f"{limits.MAX_QUERY_EMBEDDINGS:,}."
         )
-    if not np.isfinite(query).all():
+    query = np.ascontiguousarray(query, dtype=np.float32)
+    if not _is_finite(query):
         raise InvalidQueryError("The query's vectors hold NaN or infinity: check its encoder.")
     dim = query.shape[1]
     for segment in segments:
@@ -187,3 +189,13 @@ def _check_query(query: FloatArray, segments: Sequence[SearchableSegment]) -> No
                 f"The query has dim {dim}, the index {segment.dim}: "
                 "use the encoder that made the index."
             )
+    return query
+
+
+def _is_finite(query: FloatArray) -> bool:
+    """Whether there is neither NaN nor infinity; in doubt each number is looked at."""
+    if query.flags.aligned:
+        together = sum(kernels.squared_lengths(query, threads=1).tolist())
+        if math.isfinite(together):
+            return True
+    return bool(np.isfinite(query).all())

@@ -16,6 +16,10 @@ MAX_TIES: Final = 1024
 """Passages as good as the last one that are handed on, so that the caller can order ties."""
 
 
+FEW: Final = 128
+"""Scores that are looked at one by one as quickly as by NumPy."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Ranking:
     """Passages and their scores.
@@ -24,11 +28,13 @@ class Ranking:
         segment: int32 [m], position in the list of segments that was searched.
         pid: uint32 [m], number inside that segment.
         score: float32 [m].
+        ordered: said to be best first, ties by segment and pid, unless a score is NaN.
     """
 
     segment: NDArray[np.int32]
     pid: NDArray[np.uint32]
     score: NDArray[np.float32]
+    ordered: bool = False
 
     def __len__(self) -> int:
         return len(self.pid)
@@ -73,7 +79,7 @@ def best(passages: Ranking, n: int) -> Ranking:
     """
     if len(passages) == 0:
         return passages
-    if _descends(passages.score):
+    if _is_ordered(passages, n):
         return _cut_after_ties(passages, n)
     last = passages.score[top(passages.score, n)[-1]]
     rows = np.flatnonzero(passages.score >= last)
@@ -138,6 +144,14 @@ def _documents_of(ranking: Ranking, segments: Sequence[SearchableSegment]) -> li
         documents[rows] = docnos.astype(np.uint64) | (np.uint64(number) << np.uint64(32))
     several: list[int] = documents.tolist()
     return several
+
+
+def _is_ordered(passages: Ranking, n: int) -> bool:
+    """Whether the n best stand first, best first; False where one of them is NaN."""
+    if passages.ordered and n <= FEW:
+        total = sum(passages.score[: n + 1].tolist())
+        return bool(total == total)
+    return _descends(passages.score)
 
 
 def _descends(scores: NDArray[np.float32]) -> bool:
