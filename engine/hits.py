@@ -34,7 +34,7 @@ def make_hits(ranking: Ranking, segments: Sequence[SegmentView], k: int) -> list
 
 
 def _hits_of_segment(segment: SegmentView, ranking: Ranking) -> list[Hit]:
-    docnos = segment.passage_document[ranking.pid].tolist()
+    docnos = segment.passage_document.take(ranking.pid).tolist()
     found = segment.passages.found(ranking.pid.tolist(), docnos)
     hits = []
     for (document, start, end, ordinal), score in zip(found, ranking.score.tolist(), strict=True):

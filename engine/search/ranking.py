@@ -135,7 +135,7 @@ def _documents_of(ranking: Ranking, segments: Sequence[SearchableSegment]) -> li
     """A number for each row, equal for passages of one document only."""
     numbers = set(ranking.segment.tolist())
     if len(numbers) == 1:
-        alone: list[int] = segments[numbers.pop()].passage_document[ranking.pid].tolist()
+        alone: list[int] = segments[numbers.pop()].passage_document.take(ranking.pid).tolist()
         return alone
     documents = np.empty(len(ranking), dtype=np.uint64)
     for number in numbers:
