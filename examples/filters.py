@@ -20,5 +20,5 @@ FILTERS = [
 with weft.Index.create(tempfile.mkdtemp() + "/index") as index:
     index.add([text for text, _ in BOOKS], metadata=[metadata for _, metadata in BOOKS])
     for condition in FILTERS:
-        hit = index.search("a story about the ocean", k=1, filter=condition)[0]
+        hit = index.search("life on a desert island", k=1, filter=condition)[0]
         print(f"{condition}: {hit.text} ({hit.metadata['year']})")

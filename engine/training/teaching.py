@@ -43,7 +43,7 @@ class TeacherTraining:
     """One run; it goes on from its own checkpoints, as distillation does.
 
     Args:
-        start: folder or hub name of a backbone or cross-encoder; None is the bundled MiniLM.
+        start: folder or hub name of a backbone or cross-encoder; None is MiniLM.
         data: examples with the positive first; scores are not looked at.
         settings: `loss`, temperatures and `in_batch` are not looked at.
         folder: of checkpoints and result.

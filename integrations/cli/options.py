@@ -82,7 +82,7 @@ EncoderName = Annotated[
         "--encoder",
         "-e",
         help="Checkpoint folder or hub name, such as colbert-ir/colbertv2.0; "
-        "by default the local MiniLM, or what the index was made with.",
+        "by default weft-mini, or what the index was made with.",
         show_default=False,
     ),
 ]

@@ -43,7 +43,7 @@ Start = Annotated[
         "--start",
         "-s",
         help="Checkpoint to begin with: a folder or a hub name, plain or late-interaction.",
-        show_default="the local MiniLM",
+        show_default="weft-mini",
     ),
 ]
 Dim = Annotated[int, typer.Option(help="Dimensions of the projection that a plain start gets.")]

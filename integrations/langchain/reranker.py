@@ -29,7 +29,7 @@ class WeftReranker(BaseDocumentCompressor):
 
     Args:
         encoder: a folder, a hub name or an encoder object (`index.encoder` shares that of an
-            index); None is the local MiniLM.
+            index); None is weft-mini.
         top_n: documents that are kept; None keeps all.
         score_key: where the metadata of what is returned gets the score; None adds nothing.
         threads: for MaxSim; 0 is all cores.

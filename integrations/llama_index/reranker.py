@@ -33,7 +33,7 @@ class WeftRerank(BaseNodePostprocessor):
 
     Args:
         encoder: a folder, a hub name or an encoder object (`index.encoder` shares that of an
-            index); None is the local MiniLM.
+            index); None is weft-mini.
         top_n: nodes that are kept; None keeps all.
         threads: for MaxSim; 0 is all cores.
         callback_manager: of LlamaIndex.

@@ -31,7 +31,7 @@ class Encoders:
     """Loads each encoder once, whichever collections use it.
 
     Args:
-        given: of new collections; None is the local MiniLM.
+        given: of new collections; None is weft-mini.
     """
 
     def __init__(self, given: EncoderLike | None) -> None:

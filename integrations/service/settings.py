@@ -68,7 +68,7 @@ class ServiceSettings:
         root: a folder of collections, or of one index.
         keys: who may do what; with none, everybody who reaches the service may do all.
         limits: of requests.
-        encoder: checkpoint folder or hub name for new collections; None is the local MiniLM.
+        encoder: checkpoint folder or hub name for new collections; None is weft-mini.
         broker_url: of the workers' Redis, for documents that are queued.
         queue: whether documents can be queued without Redis too; workers find them by themselves.
         maintenance_seconds: how often one process looks what maintenance is due; 0 is never, for

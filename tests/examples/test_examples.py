@@ -75,7 +75,7 @@ def test_an_openai_client_searches_what_it_uploaded(tmp_path: Path) -> None:
     lines = run("openai_client.py", tmp_path)
     assert lines[3].startswith("search: ferry.txt ") and lines[3].endswith("comes back at six.")
     assert lines[4] == "filter: ticket.md"
-    assert lines[5].startswith("embedding: ") and " vectors of 384, " in lines[5]
+    assert lines[5].startswith("embedding: ") and " vectors of 128, " in lines[5]
 
 
 def test_streaming_finds_all_that_was_submitted(tmp_path: Path) -> None:
