@@ -44,6 +44,7 @@ from common import (
 )
 
 from weft.engine.encoder import load_encoder
+from weft.engine.encoder.source import locate
 from weft.engine.evaluation.baselines import Bm25
 from weft.engine.evaluation.collections import Collection
 from weft.engine.index import Index
@@ -63,7 +64,6 @@ from weft.engine.training.texts import TextMapping, Texts
 from weft.engine.training.trainable import TrainableEncoder
 
 OTHERS = ("cranfield", "vaswani", "cisi")
-BONUS = 6.0
 TEACHER = TrainingSettings(
     steps=100, batch=8, ways=4, learning_rate=5e-5, warmup=10, dtype="bf16", save_every=10
 )
@@ -102,8 +102,9 @@ SYSTEMS = (
 class Work:
     """The folders of a run."""
 
-    def __init__(self, collections: Path, folder: Path) -> None:
+    def __init__(self, collections: Path, folder: Path, given: argparse.Namespace) -> None:
         self.collections, self.folder = collections, folder
+        self.bonus, self.words, self.given_start = given.bonus, given.words, given.start
         folder.mkdir(parents=True, exist_ok=True)
         self.cache = folder / "cache"
         self.claims, self.judged = claims(collections / "scifact_train")
@@ -114,7 +115,9 @@ class Work:
 
     @property
     def start(self) -> Path:
-        """The start: made once, of the bundled MiniLM and a sample of the corpus."""
+        """The start: made once, of MiniLM and a sample of the corpus, unless one was given."""
+        if self.given_start:
+            return locate(self.given_start).folder
         place = self.folder / "start"
         if not place.is_dir():
             self.prepare(place, CHOSEN)
@@ -176,9 +179,11 @@ class WordTeacher:
 
 
 def teacher(work: Work, texts: Iterable[str]) -> Blend:
-    """MiniLM by token vectors and by pooled ones, BM25, and the cross-encoder if it is there."""
+    """MiniLM by token vectors and by pooled ones; BM25 and the cross-encoder if wanted."""
     by_tokens = MaxSimTeacher(load_encoder(MINILM, dtype="bf16"))
-    members = [(by_tokens, 1.0), (PooledTeacher(MINILM), 0.5), (WordTeacher(texts), 1.0)]
+    members = [(by_tokens, 1.0), (PooledTeacher(MINILM), 1.0)]
+    if work.words > 0:
+        members.append((WordTeacher(texts), work.words))
     place = work.folder / "teacher" / "teacher"
     if place.is_dir():
         members.append((CrossEncoder.load(place, max_tokens=256, dtype="bf16"), 1.0))
@@ -194,7 +199,7 @@ def stage_score(work: Work) -> None:
     write_examples(work.folder / "few.jsonl", few)
     data = work.data("few.jsonl", scored=False)
     scored = score_examples(
-        data, teacher(work, data.passages.values()), positive_bonus=BONUS, progress=show
+        data, teacher(work, data.passages.values()), positive_bonus=work.bonus, progress=show
     )
     write_examples(work.folder / "all.jsonl", scored)
     kept = [example for example in scored if not held_out(example.query_id)]
@@ -340,9 +345,12 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("stages", nargs="+", choices=STAGES)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bonus", type=float, default=4.0, help="of a judged positive")
+    parser.add_argument("--words", type=float, default=0.0, help="weight of BM25 as a teacher")
+    parser.add_argument("--start", help="checkpoint to train from, such as weft-mini")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    work = Work(given.collections, given.work)
+    work = Work(given.collections, given.work, given)
     for stage in given.stages:
         print(f"== {stage}", flush=True)
         STAGES[stage](work)
