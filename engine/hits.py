@@ -24,21 +24,21 @@ def make_hits(ranking: Ranking, segments: Sequence[SegmentView], k: int) -> list
         way in which documents were spread over segments cannot be seen.
     """
     hits: list[Hit] = []
+    scores = ranking.score.tolist()
     numbers = sorted(set(ranking.segment.tolist()))
+    alone = len(numbers) == 1
     for number in numbers:
-        alone = len(numbers) == 1
         part = ranking if alone else ranking.take(np.flatnonzero(ranking.segment == number))
-        hits += _hits_of_segment(segments[number], part)
-    hits.sort(key=lambda hit: (-hit.score, hit.id, hit.passage.ordinal))
+        hits += _hits_of_segment(segments[number], part, scores if alone else part.score.tolist())
+    if not alone or len(set(scores)) < len(scores):
+        hits.sort(key=lambda hit: (-hit.score, hit.id, hit.passage.ordinal))
     return hits[:k]
 
 
-def _hits_of_segment(segment: SegmentView, ranking: Ranking) -> list[Hit]:
+def _hits_of_segment(segment: SegmentView, ranking: Ranking, scores: list[float]) -> list[Hit]:
     docnos = segment.passage_document.take(ranking.pid).tolist()
     found = segment.passages.found(ranking.pid.tolist(), docnos)
-    hits = []
-    for (document, start, end, ordinal), score in zip(found, ranking.score.tolist(), strict=True):
-        id, text = document.id, document.text
-        passage = Passage(id, ordinal, start, end, text[start:end])
-        hits.append(Hit(id, score, text, dict(document.metadata), passage))
-    return hits
+    return [
+        Hit(id, score, text, metadata, Passage(id, ordinal, start, end, text[start:end]))
+        for (id, text, metadata, start, end, ordinal), score in zip(found, scores, strict=True)
+    ]

@@ -18,6 +18,9 @@ MAX_LANGUAGE_CHARACTERS: Final = 1000
 
 Row = tuple[Any, ...]
 
+Found = tuple[str, str, dict[str, Any], int, int, int]
+"""Id, text and metadata of a document, and start, end and ordinal of a passage of it."""
+
 
 def row_bytes(row: Row) -> int:
     """At most what a row takes in a file: a character has at least one byte."""
@@ -39,6 +42,13 @@ def make_document(row: Row, name: str) -> Document:
         CorruptIndexError: the row is not what an index holds.
     """
     docno, id, language, values, text = row
+    return Document(id, text, _metadata_of(docno, id, language, values, text, name), language)
+
+
+def _metadata_of(
+    docno: Any, id: Any, language: Any, values: Any, text: Any, name: str
+) -> dict[str, Any]:
+    """The metadata of a document's row, once its other values are checked."""
     if type(id) is not str or len(id) > limits.MAX_ID_BYTES:
         raise _no_text(name, docno, "id", limits.MAX_ID_BYTES)
     if type(text) is not str or len(text) > limits.MAX_DOCUMENT_CHARACTERS:
@@ -48,8 +58,36 @@ def make_document(row: Row, name: str) -> Document:
     ):
         raise _no_text(name, docno, "language", MAX_LANGUAGE_CHARACTERS)
     # What is written for most documents is not worth a message that nobody reads.
-    metadata = {} if values == "{}" else make_metadata(values, f"{name}: document {docno}")
-    return Document(id, text, metadata, language)
+    return {} if values == "{}" else make_metadata(values, f"{name}: document {docno}")
+
+
+def make_found(rows: Sequence[Row], docnos: Sequence[int], name: str) -> list[Found]:
+    """What a search has found, of rows of a passage's columns and its document's.
+
+    Args:
+        rows: `(pid, start, end, ordinal, docno, id, language, metadata, text)`.
+        docnos: the document of each, by the segment's arrays.
+        name: of the file, for messages.
+
+    Raises:
+        CorruptIndexError: a row is not what an index holds, or of another document.
+    """
+    found = []
+    for row, docno in zip(rows, docnos, strict=True):
+        require_owner(row, docno, name)
+        start, end, ordinal = make_passage(row, name)
+        id, language, values, text = row[5:]
+        metadata = _metadata_of(docno, id, language, values, text, name)
+        found.append((id, text, metadata, start, end, ordinal))
+    return found
+
+
+def require_owner(row: Row, docno: int, name: str) -> None:
+    """Refuse a passage `(pid, start, end, ordinal, docno, ...)` that is another document's."""
+    if row[4] != docno:
+        raise CorruptIndexError(
+            f"{name}: passage {row[0]} is one of document {row[4]}, and in the arrays of {docno}."
+        )
 
 
 def _no_text(name: str, docno: Any, field: str, most: int) -> CorruptIndexError:
@@ -97,20 +135,18 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return bool(value) and (levels == 0 or any(_is_deeper(item, levels - 1) for item in value))
 
 
-def make_passages(rows: Sequence[Row], name: str) -> list[tuple[int, int, int]]:
-    """Start, end and ordinal of rows `(pid, start, end, ordinal)`: quicker for a few than arrays.
+def make_passage(row: Row, name: str) -> tuple[int, int, int]:
+    """Start, end and ordinal of a row `(pid, start, end, ordinal, ...)`.
 
     Raises:
         CorruptIndexError: as `make_spans`.
     """
-    passages = []
-    for _, start, end, ordinal in rows:
-        if type(start) is not int or type(end) is not int or type(ordinal) is not int:
-            raise CorruptIndexError(f"{name}: a passage's span is not of whole numbers.")
-        if not 0 <= start <= end or ordinal < 0:
-            raise CorruptIndexError(f"{name}: a passage's span or ordinal is out of range.")
-        passages.append((start, end, ordinal))
-    return passages
+    start, end, ordinal = row[1:4]
+    if type(start) is not int or type(end) is not int or type(ordinal) is not int:
+        raise CorruptIndexError(f"{name}: a passage's span is not of whole numbers.")
+    if not 0 <= start <= end or ordinal < 0:
+        raise CorruptIndexError(f"{name}: a passage's span or ordinal is out of range.")
+    return start, end, ordinal
 
 
 def make_spans(rows: Sequence[Row], name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

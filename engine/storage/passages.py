@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final
 
@@ -19,11 +20,14 @@ from .directory import Directory
 from .fulltext import FullText, PostingsCache
 from .identifiers import IdQuery, IdTable
 from .passage_rows import (
+    Found,
     Row,
     make_docnos,
     make_document,
-    make_passages,
+    make_found,
+    make_passage,
     make_spans,
+    require_owner,
     row_bytes,
 )
 from .passages_connection import SQLITE_ERRORS, connect, translated
@@ -32,12 +36,10 @@ ROWS_PER_QUERY: Final = 500
 """Numbers in one `IN (...)`, below the limit on parameters of every SQLite."""
 
 _SPANS: Final = "pid, start, end, ordinal, passages.docno"
+_FOUND: Final = f"{_SPANS}, id, language, metadata, text"
 
 # CROSS holds SQLite to this order: the passages asked for, then the document of each.
 _JOINED: Final = "passages CROSS JOIN documents ON documents.docno = passages.docno"
-
-Found = tuple[Document, int, int, int]
-"""A document, and start, end and ordinal of a passage of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,28 +150,19 @@ class PassageStore:
         if len(set(docnos)) < len(docnos):
             # Joined, the text of a document would be read once for each of its passages.
             return self._found_apart(pids, docnos)
-        columns = f"{_SPANS}, id, language, metadata, text"
-        rows = self._rows(columns, _JOINED, "pid", pids, self._file.n_passages)
-        spans = self._spans_of(rows, docnos)
-        made = [make_document(row[4:], self._name) for row in rows]
-        return [(one, *span) for one, span in zip(made, spans, strict=True)]
+        rows = self._rows(_FOUND, _JOINED, "pid", pids, self._file.n_passages)
+        return make_found(rows, docnos, self._name)
 
     def _found_apart(self, pids: Sequence[int], docnos: Sequence[int]) -> list[Found]:
         unique = sorted(set(docnos))
         documents = dict(zip(unique, self.documents(unique), strict=True))
         rows = self._rows(_SPANS, "passages", "pid", pids, self._file.n_passages)
-        spans = self._spans_of(rows, docnos)
-        return [(documents[docno], *span) for docno, span in zip(docnos, spans, strict=True)]
-
-    def _spans_of(self, rows: Sequence[Row], docnos: Sequence[int]) -> list[tuple[int, int, int]]:
-        """Start, end and ordinal of rows that begin with `_SPANS`, if they are of the documents."""
+        found: list[Found] = []
         for row, docno in zip(rows, docnos, strict=True):
-            if row[4] != docno:
-                raise CorruptIndexError(
-                    f"{self._name}: passage {row[0]} is one of document {row[4]}, and in the "
-                    f"arrays of {docno}."
-                )
-        return make_passages([row[:4] for row in rows], self._name)
+            require_owner(row, docno, self._name)
+            one = documents[docno]
+            found.append((one.id, one.text, dict(one.metadata), *make_passage(row, self._name)))
+        return found
 
     def _passages(self, pids: Sequence[int] | NDArray[np.integer[Any]]) -> list[tuple[Any, ...]]:
         columns = "pid, start, end, ordinal"
@@ -222,12 +215,7 @@ class PassageStore:
         with self._open() as connection:
             for start in range(0, len(distinct), ROWS_PER_QUERY):
                 part = distinct[start : start + ROWS_PER_QUERY]
-                # Look-ups one by one; an IN would first build a table of the numbers.
-                marks = ",".join(["(?)"] * len(part))
-                query = (
-                    f"WITH wanted(number) AS (VALUES {marks}) SELECT {columns} "
-                    f"FROM wanted CROSS JOIN {tables} WHERE {key} = number"
-                )
+                query = _look_up(columns, tables, key, len(part))
                 self._collect(connection.execute(query, part), found)
         if len(found) < len(distinct):
             missing = next(number for number in distinct if number not in found)
@@ -279,6 +267,17 @@ class PassageStore:
                 # Collected just now, or lost: verifying tells which.
                 self._verify()
             raise
+
+
+@lru_cache(maxsize=64)
+def _look_up(columns: str, tables: str, key: str, n: int) -> str:
+    """The statement that finds the rows of n numbers."""
+    # One by one; an IN would first build a table of the numbers.
+    marks = ",".join(["(?)"] * n)
+    return (
+        f"WITH wanted(number) AS (VALUES {marks}) SELECT {columns} "
+        f"FROM wanted CROSS JOIN {tables} WHERE {key} = number"
+    )
 
 
 class Borrowed:

@@ -27,9 +27,11 @@ def test_they_are_what_documents_and_spans_say(directory, pids):
         docnos = view.passage_document[pids].tolist()
         (spans, ordinals), store = view.passages.spans(pids), view.passages
         found = store.found(pids, docnos)
-        assert [one[0] for one in found] == store.documents(docnos)
-        assert np.array_equal([one[1:3] for one in found], spans)
-        assert [one[3] for one in found] == ordinals.tolist()
+        whole = [(one.id, one.text, one.metadata) for one in store.documents(docnos)]
+        assert [one[:3] for one in found] == whole
+        assert len({id(one[2]) for one in found}) == len(found), "a dict is shared by hits"
+        assert np.array_equal([one[3:5] for one in found], spans)
+        assert [one[5] for one in found] == ordinals.tolist()
         with pytest.raises(IndexError):
             store.found([view.n_passages], [0])
     with pytest.raises(SnapshotClosedError):
