@@ -71,6 +71,7 @@ def search_codec(
     *,
     cell_centroids: F32 | None = None,
     cell_offsets: I64 | None = None,
+    rotation: F32 | None = None,
 ) -> SearchCodec | None:
     """Prepare a codec for search.
 
@@ -84,6 +85,10 @@ def search_codec(
             scores as their cell; None compares with all.
         cell_offsets: int64 [C + 1], with `cell_centroids`: cell c holds the centroids
             `cell_offsets[c]` to `cell_offsets[c + 1]`; from 0 to K.
+        rotation: float32 [b, b], finite, b a divisor of dim: each query is rotated by it before
+            it is compared with centroids, which are rotated already. With s = dim / b, block i of
+            a query vector holds the components i, i + s, i + 2s and so on; its product with the
+            rotation makes the components from i * b on. None leaves queries as they are.
 
     Returns:
         None where the native module is missing: search stage by stage then.
@@ -92,7 +97,7 @@ def search_codec(
     if not hasattr(native, "SearchCodec"):
         return None
     codec: SearchCodec = native.SearchCodec(
-        centroids, bucket_weights, inverse_norm_range, cell_centroids, cell_offsets
+        centroids, bucket_weights, inverse_norm_range, cell_centroids, cell_offsets, rotation
     )
     return codec
 

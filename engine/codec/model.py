@@ -126,6 +126,7 @@ class Codec:
             self.inverse_norm_range,
             cell_centroids=None if self.cells is None else self.cells.centroids,
             cell_offsets=None if self.cells is None else self.cells.offsets,
+            rotation=self.rotation,
         )
 
     @cached_property

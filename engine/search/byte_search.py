@@ -49,7 +49,7 @@ class ByteSearch:
         while True:
             with refusals_of("A compressed segment"):
                 positions, pids, scores, unchecked = self.codec.search(
-                    self.pool.rotated_query,
+                    self.pool.query,
                     [segment.coded for segment in segments],
                     [self.pool.wanted[number] for number in numbers],
                     nprobe=nprobe,

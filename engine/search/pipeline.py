@@ -165,8 +165,7 @@ def _make_pools(
                 "manifest from a copy."
             )
         if id(codec) not in pools:
-            rotated = codec.rotated(query, threads=plan.threads).astype(np.float32, copy=False)
-            pools[id(codec)] = CodedPool({}, {}, codec, query, rotated, plan)
+            pools[id(codec)] = CodedPool({}, {}, codec, query, plan)
         pools[id(codec)].segments[number] = segment
         pools[id(codec)].wanted[number] = wanted[number]
     return list(pools.values())

@@ -32,7 +32,6 @@ class CodedPool:
         codec: that all these segments are read with: their own, or one whose first centroids are
             theirs.
         query: float32 [nq, dim].
-        rotated_query: float32 [nq, dim], the query as the codec's centroids and residuals stand.
         plan: nprobe, threshold and threads; ndocs and nprobe may be overridden per call.
     """
 
@@ -40,8 +39,13 @@ class CodedPool:
     wanted: dict[int, Mask | None]
     codec: Codec
     query: FloatArray
-    rotated_query: FloatArray
     plan: SearchPlan
+
+    @cached_property
+    def rotated_query(self) -> FloatArray:
+        """float32 [nq, dim], the query as the codec's centroids and residuals stand."""
+        rotated = self.codec.rotated(self.query, threads=self.plan.threads)
+        return rotated.astype(np.float32, copy=False)
 
     @cached_property
     def scores(self) -> FloatArray:

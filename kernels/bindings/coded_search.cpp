@@ -17,19 +17,21 @@ namespace {
 class PySearchCodec {
  public:
   PySearchCodec(nb::handle centroids, nb::handle weights, nb::handle range,
-                nb::handle cell_centroids, nb::handle cell_offsets)
+                nb::handle cell_centroids, nb::handle cell_offsets, nb::handle rotation_object)
       : centroids_(take_centroids(centroids)), buckets_(weights, range) {
     if (cell_centroids.is_none() != cell_offsets.is_none()) {
       raise_value("cell_offsets: expected together with cell_centroids");
     }
+    std::optional<Array> rotation;
+    if (!rotation_object.is_none()) rotation = Array::take<float>("rotation", rotation_object, 2);
     if (cell_centroids.is_none()) {
-      make(nullptr);
+      make(nullptr, rotation);
       return;
     }
     const Array rows = Array::take<float>("cell_centroids", cell_centroids, 2);
     const Array offsets = Array::take<std::int64_t>("cell_offsets", cell_offsets, 1);
     const CentroidCells cells{matrix<float>(rows), list<std::int64_t>(offsets)};
-    make(&cells);
+    make(&cells, rotation);
   }
 
   nb::object search(nb::handle query_object, const nb::list& segments, const nb::list& allowed,
@@ -37,8 +39,10 @@ class PySearchCodec {
                     std::int64_t n_exact, std::int64_t threads) const;
 
  private:
-  void make(const CentroidCells* cells) {
-    check(SearchCodec::make(matrix<float>(centroids_), buckets_.view(), cells, &codec_));
+  void make(const CentroidCells* cells, const std::optional<Array>& rotation) {
+    const Matrix<float> turn = rotation ? matrix<float>(*rotation) : Matrix<float>{};
+    check(SearchCodec::make(matrix<float>(centroids_), buckets_.view(), cells,
+                            rotation ? &turn : nullptr, &codec_));
   }
 
   Array centroids_;
@@ -186,14 +190,16 @@ void bind_coded_search(nb::module_& m) {
            "codes"_a, "residuals"_a, "inverse_norms"_a, "ivf_centroids"_a.none(), "ivf_offsets"_a,
            "ivf_pids"_a, "offsets"_a, "n_centroids"_a, "unchecked"_a.none(), "positions"_a);
   nb::class_<PySearchCodec>(m, "SearchCodec")
-      .def(nb::init<nb::handle, nb::handle, nb::handle, nb::handle, nb::handle>(),
+      .def(nb::init<nb::handle, nb::handle, nb::handle, nb::handle, nb::handle, nb::handle>(),
            nb::sig("def __init__(self, centroids: weft.kernels.arrays.F32, "
                    "bucket_weights: weft.kernels.arrays.F32, "
                    "inverse_norm_range: weft.kernels.arrays.Range, "
                    "cell_centroids: weft.kernels.arrays.F32 | None = None, "
-                   "cell_offsets: weft.kernels.arrays.I64 | None = None) -> None"),
+                   "cell_offsets: weft.kernels.arrays.I64 | None = None, "
+                   "rotation: weft.kernels.arrays.F32 | None = None) -> None"),
            "centroids"_a, "bucket_weights"_a, "inverse_norm_range"_a,
-           "cell_centroids"_a.none() = nb::none(), "cell_offsets"_a.none() = nb::none())
+           "cell_centroids"_a.none() = nb::none(), "cell_offsets"_a.none() = nb::none(),
+           "rotation"_a.none() = nb::none())
       .def("search", &PySearchCodec::search,
            nb::sig("def search(self, query: weft.kernels.arrays.F32, "
                    "segments: list[CodedSegment], "

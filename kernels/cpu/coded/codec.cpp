@@ -33,13 +33,14 @@ CodedRows::CodedRows(const Matrix<float>& rows)
 }
 
 CodedCodec::CodedCodec(const Matrix<float>& float_centroids, const Buckets& float_buckets,
-                       const CentroidCells* given)
+                       const CentroidCells* given, const Matrix<float>* given_rotation)
     : centroids(float_centroids),
       buckets(float_buckets),
       layout(float_centroids.columns, float_buckets.bits),
       rows(float_centroids) {
   idle_.reserve(kMostIdle);  // here, since giving back must not throw
   if (given != nullptr && centroids.rows > kMostExhaustive) cells = coded_cells(*given);
+  if (given_rotation != nullptr) rotation = BlockRotation(*given_rotation);
   inverse_norm_scale = {
       static_cast<float>((buckets.inverse_norm_high - buckets.inverse_norm_low) / 255.0),
       static_cast<float>(buckets.inverse_norm_low)};

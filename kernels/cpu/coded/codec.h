@@ -11,6 +11,7 @@
 #include "cpu/buffer.h"
 #include "cpu/coded/memory.h"
 #include "cpu/coded/query_bytes.h"
+#include "cpu/coded/rotated_query.h"
 #include "weft/arrays.h"
 #include "weft/coded_search.h"
 #include "weft/status.h"
@@ -49,8 +50,9 @@ struct CodedCells {
 class CodedCodec {
  public:
   // cells: of a codec that has them; used if there are more than kMostExhaustive centroids.
+  // rotation: of queries, before they are compared with centroids; nullptr leaves them.
   CodedCodec(const Matrix<float>& float_centroids, const Buckets& float_buckets,
-             const CentroidCells* cells);
+             const CentroidCells* cells, const Matrix<float>* rotation);
 
   // Below, looking at all centroids costs less than what looking at some of them loses.
   static constexpr std::int64_t kMostExhaustive = std::int64_t{1} << 16;
@@ -66,6 +68,7 @@ class CodedCodec {
   ResidualLayout layout;
   CodedRows rows;                             // the centroids
   std::optional<CodedCells> cells;
+  BlockRotation rotation;
   std::array<std::uint8_t, 256> weights{};    // weight = low + scale * byte
   RowScale weight_scale{};
   RowScale inverse_norm_scale{};              // inverse norm = low + scale * byte

@@ -191,6 +191,16 @@ Status check_cells(const CentroidCells& cells, const Matrix<float>& centroids) {
   return {};
 }
 
+Status check_rotation(const Matrix<float>& rotation, std::int64_t dim) {
+  const std::int64_t size = rotation.rows;
+  if (size < 1 || rotation.columns != size || dim % size != 0) {
+    return Status::invalid_value("rotation: expected [b, b], b a divisor of " +
+                                 std::to_string(dim));
+  }
+  if (all_finite(rotation.data, size * size)) return {};
+  return Status::invalid_value("rotation: holds NaN or infinity");
+}
+
 }  // namespace
 }  // namespace cpu
 
@@ -200,7 +210,8 @@ SearchCodec& SearchCodec::operator=(SearchCodec&&) noexcept = default;
 SearchCodec::~SearchCodec() = default;
 
 Status SearchCodec::make(const Matrix<float>& centroids, const Buckets& buckets,
-                         const CentroidCells* cells, SearchCodec* codec) {
+                         const CentroidCells* cells, const Matrix<float>* rotation,
+                         SearchCodec* codec) {
   if (centroids.rows < 1 || centroids.rows >= std::int64_t{1} << 31) {
     return Status::invalid_value("centroids: expected 1 to 2147483647, got " +
                                  std::to_string(centroids.rows));
@@ -211,8 +222,12 @@ Status SearchCodec::make(const Matrix<float>& centroids, const Buckets& buckets,
   if (cells != nullptr) {
     if (Status status = cpu::check_cells(*cells, centroids); !status.ok()) return status;
   }
+  if (rotation != nullptr) {
+    const Status status = cpu::check_rotation(*rotation, centroids.columns);
+    if (!status.ok()) return status;
+  }
   return cpu::without_exceptions([&] {
-    codec->codec_ = std::make_unique<cpu::CodedCodec>(centroids, buckets, cells);
+    codec->codec_ = std::make_unique<cpu::CodedCodec>(centroids, buckets, cells, rotation);
     return Status();
   });
 }
@@ -231,8 +246,13 @@ Status SearchCodec::search(const Matrix<float>& query, std::span<const SearchedS
     const cpu::Turn turn(usable.threads);
     usable.threads = turn.threads();
     const cpu::AwakePool awake(usable.threads);
+    const cpu::RotatedQuery rotated(codec_->rotation, *primitives, query);
+    const Matrix<float>& turned = rotated.view();
+    if (!cpu::all_finite(turned.data, turned.rows * turned.columns)) {
+      return Status::invalid_value("query: too long to be rotated in float32");
+    }
     cpu::BorrowedMemory memory(*codec_);
-    cpu::Search search{*codec_, *primitives, query, segments, usable, *memory, found->unchecked};
+    cpu::Search search{*codec_, *primitives, turned, segments, usable, *memory, found->unchecked};
     return cpu::run(search, found);
   });
 }

@@ -85,8 +85,11 @@ class SearchCodec {
   // buckets    weights are kept by reference
   // cells      copied; with more than 2^16 centroids each query vector looks only into the cells
   //            nearest to it; nullptr looks at all centroids
+  // rotation   [b, b], b a divisor of dim, finite; copied. Queries are turned by it, block by block,
+  //            where centroids and residuals stand turned; nullptr leaves them
   static Status make(const Matrix<float>& centroids, const Buckets& buckets,
-                     const CentroidCells* cells, SearchCodec* codec);
+                     const CentroidCells* cells, const Matrix<float>* rotation,
+                     SearchCodec* codec);
 
   // The best limits.n_rescored passages, or fewer where the probed lists hold fewer. Scores of the
   // first n_exact are those of maxsim_residual; of the rest, approximations.

@@ -170,7 +170,8 @@ struct Coded {
 
   weft::Status prepare(weft::SearchCodec* codec) const {
     const weft::Matrix<float> rows{centroids.data(), kCentroids, kDim};
-    return weft::SearchCodec::make(rows, {weights, 2, 0.5, 2.0}, nullptr, codec);
+    const weft::Matrix<float> turn{rotation.data(), 4, 4};
+    return weft::SearchCodec::make(rows, {weights, 2, 0.5, 2.0}, nullptr, &turn, codec);
   }
 
   weft::Status search(const weft::SearchCodec& codec, std::int64_t n_query,
@@ -181,7 +182,7 @@ struct Coded {
   }
 
   std::vector<float> centroids = numbers(kCentroids * kDim), query = numbers(kQuery * kDim);
-  std::vector<float> weights = {-0.2F, -0.1F, 0.1F, 0.2F};
+  std::vector<float> weights = {-0.2F, -0.1F, 0.1F, 0.2F}, rotation = numbers(16);
   std::vector<std::uint16_t> codes = std::vector<std::uint16_t>(kTokens);
   std::vector<std::uint8_t> residuals = std::vector<std::uint8_t>(kTokens * kDim / 4);
   std::vector<std::uint8_t> norms = std::vector<std::uint8_t>(kTokens, 90);
