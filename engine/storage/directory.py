@@ -25,6 +25,7 @@ import numpy as np
 from ..errors import StorageError
 from .descriptors import make_folder, make_folders, open_new, opened, read_all
 from .mapping import Bytes, map_file
+from .region_file import OPEN_REGIONS, RegionFile
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +185,10 @@ class LocalDirectory(Directory):
             descriptor = open_new(path)
         try:
             try:
-                yield _LocalFile(descriptor, path)
+                # Others may look at a mark as soon as it is there, so that it gathers nothing.
+                file = _LocalFile(RegionFile(descriptor, OPEN_REGIONS if durable else 0), path)
+                yield file
+                file.finish()
                 if durable:
                     self._sync(descriptor, path)
             finally:
@@ -328,21 +332,24 @@ def _is_name(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _LocalFile:
-    """A new file by its descriptor."""
+    """A new file, with errors that name it."""
 
-    descriptor: int
+    regions: RegionFile
     path: str
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        view = memoryview(data).cast("B")
         with _Translated("write", self.path):
-            while view:
-                written = os.pwrite(self.descriptor, view, offset)
-                view, offset = view[written:], offset + written
+            self.regions.write(offset, data)
 
     def read_at(self, offset: int, length: int) -> bytes:
+        with _Translated("write", self.path):
+            self.regions.write_out(offset, length)
         with _Translated("read", self.path):
-            return read_all(self.descriptor, offset, length)
+            return self.regions.read(offset, length)
+
+    def finish(self) -> None:
+        with _Translated("write", self.path):
+            self.regions.write_out()
 
 
 def is_media_error(error: OSError) -> bool:
