@@ -17,7 +17,7 @@ from .search.device import Searcher
 from .search.filters import parse_filter
 from .search.fusion import HybridSearch
 from .search.hybrid import Hybrid
-from .search.pipeline import rank, search_together
+from .search.pipeline import rank_checked, search_together
 from .search.plan import SearchPlan, make_plan
 from .search.ranking import Ranking
 from .search.segments import Mask, passage_mask
@@ -52,7 +52,7 @@ class Asked:
         """The hits of one query, best first.
 
         Args:
-            vectors: float32 [nq, dim].
+            vectors: float32 [nq, dim], checked.
             number: of the query, in `words`.
         """
         return make_hits(self._rank(vectors, number), self.segments, self.plan.k)
@@ -74,14 +74,14 @@ class Asked:
 
     def _rank(self, vectors: NDArray[np.float32], number: int) -> Ranking:
         if self.plan.hybrid is None:
-            return rank(vectors, self.segments, self.plan, self.passages)
+            return rank_checked(vectors, self.segments, self.plan, self.passages)
         by_words = word_scores(self.words[number], self.segments)
         if by_words is None:
             if any(segment.n_alive_documents for segment in self.segments):
                 raise InvalidInputError(
                     "hybrid needs text, and no document of the index has any: leave it out."
                 )
-            return rank(vectors, self.segments, self.plan, self.passages)
+            return rank_checked(vectors, self.segments, self.plan, self.passages)
         fusing = HybridSearch(self.segments, self.plan.hybrid, self.plan, self.deep, by_words)
         return fusing.rank(vectors, self.documents, self.passages)
 

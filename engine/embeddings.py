@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,15 +79,30 @@ def check_query_embeddings(array: object, dim: int) -> NDArray[np.float32]:
         DimensionMismatchError: an array of another dim.
         InvalidQueryError: no row, too many, or one too long.
     """
+    if _is_ready(array, dim):
+        return array
     values = _matrix(array, "The query", dim)
     if not _are_short(values):
         values = _usable_query(values)
     return np.ascontiguousarray(_aligned(values), dtype=np.float32)
 
 
+def _is_ready(array: object, dim: int) -> TypeGuard[NDArray[np.float32]]:
+    """Whether it is surely what a search takes as it stands, as is nearly always the case."""
+    return (
+        type(array) is np.ndarray
+        and array.dtype == _FLOATS[0]
+        and array.ndim == 2
+        and array.shape[1] == dim
+        and array.flags.c_contiguous
+        and array.flags.aligned
+        and _are_short(array)
+    )
+
+
 def _are_short(values: NDArray[Any]) -> bool:
     """Whether these are surely usable vectors of a query, by one look; NaN is never short."""
-    if values.dtype == np.float64 or not 1 <= len(values) <= limits.MAX_QUERY_EMBEDDINGS:
+    if values.dtype == _FLOATS[2] or not 1 <= len(values) <= limits.MAX_QUERY_EMBEDDINGS:
         return False
     # All together: a sum in Python takes less time than finding the largest in NumPy.
     return bool(sum(kernels.squared_lengths(_aligned(values), threads=1).tolist()) <= _SHORT)

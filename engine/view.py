@@ -22,6 +22,7 @@ from .search.device import SearchDevice
 from .search.explain import Explanation
 from .search.filters import parse_filter
 from .search.hybrid import HybridLike
+from .search.pipeline import checked_query
 from .shown import shown
 from .storage.generation import find_alive
 from .storage.identifiers import IdQuery
@@ -181,12 +182,16 @@ class IndexView(Closing):
         return ask(self.segments, k, filter, given, queries, texts).on(self._device)
 
     def query_vectors(self, queries: Sequence[Query]) -> list[FloatArray]:
-        """Check all queries, then encode the texts among them in one go; float32 [nq, dim]."""
+        """Check all queries, then encode the texts among them in one go; float32 [nq, dim].
+
+        What an encoder makes of them is checked as well.
+        """
         texts = [check_query_text(query) for query in queries if isinstance(query, str)]
         given = [
             None if isinstance(query, str) else self._given_vectors(query) for query in queries
         ]
-        encoded = iter(self._encoder.get().encode_queries(texts) if texts else [])
+        made = self._encoder.get().encode_queries(texts) if texts else []
+        encoded = iter([checked_query(vectors, [self.manifest.dim]) for vectors in made])
         return [next(encoded) if vectors is None else vectors for vectors in given]
 
     def _given_vectors(self, query: object) -> FloatArray:

@@ -59,7 +59,17 @@ def rank(
 
     Source: Santhanam et al. 2022 (PLAID), section 4.
     """
-    query = _checked_query(query, segments)
+    query = checked_query(query, [segment.dim for segment in segments])
+    return rank_checked(query, segments, plan, allowed)
+
+
+def rank_checked(
+    query: FloatArray,
+    segments: Sequence[SearchableSegment],
+    plan: SearchPlan,
+    allowed: Sequence[Mask | None] | None = None,
+) -> Ranking:
+    """`rank` for a query that was checked: contiguous, finite and of the segments' dim."""
     wanted = wanted_passages(segments, allowed)
     flat = [
         _score_flat(number, segment, wanted[number], query, plan.threads)
@@ -171,8 +181,16 @@ def _make_pools(
     return list(pools.values())
 
 
-def _checked_query(query: FloatArray, segments: Sequence[SearchableSegment]) -> FloatArray:
-    """The query as kernels take it; see `rank`."""
+def checked_query(query: FloatArray, dims: Sequence[int]) -> FloatArray:
+    """The query as kernels take it, contiguous float32 [nq, dim].
+
+    Args:
+        query: float [nq, dim].
+        dims: of what is searched.
+
+    Raises:
+        InvalidQueryError, DimensionMismatchError: as `rank`.
+    """
     if query.ndim != 2 or not 1 <= len(query) <= limits.MAX_QUERY_EMBEDDINGS:
         raise InvalidQueryError(
             f"The query has shape {query.shape}: pass [n, dim] with n from 1 to "
@@ -181,11 +199,10 @@ def _checked_query(query: FloatArray, segments: Sequence[SearchableSegment]) -> 
     query = np.ascontiguousarray(query, dtype=np.float32)
     if not _is_finite(query):
         raise InvalidQueryError("The query's vectors hold NaN or infinity: check its encoder.")
-    dim = query.shape[1]
-    for segment in segments:
-        if segment.dim != dim:
+    for dim in dims:
+        if query.shape[1] != dim:
             raise DimensionMismatchError(
-                f"The query has dim {dim}, the index {segment.dim}: "
+                f"The query has dim {query.shape[1]}, the index {dim}: "
                 "use the encoder that made the index."
             )
     return query

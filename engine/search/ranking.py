@@ -107,6 +107,8 @@ def best_documents(
         some = best(passages, taken)
         grouped = group_by_document(some, segments)
         enough = len(grouped) >= n
+        if grouped is some and taken == n:
+            return some, enough
         if enough or taken >= len(passages):
             return _cut_after_ties(grouped, n), enough
         taken *= 4
@@ -163,8 +165,8 @@ def _cut_after_ties(ranking: Ranking, n: int) -> Ranking:
     """The first n of a ranking, best first, and what scores as the last of them."""
     if len(ranking) <= n:
         return ranking
-    last = ranking.score[n - 1]
-    if ranking.score[n] != last:  # as nearly always: a ranking descends
+    last, after = ranking.score[n - 1 : n + 1].tolist()
+    if after != last:  # as nearly always: a ranking descends
         return ranking.take(slice(0, n))
     tied = int(np.count_nonzero(ranking.score[n:] == last))
     return ranking.take(slice(0, n + min(tied, MAX_TIES)))
