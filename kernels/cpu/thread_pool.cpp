@@ -58,7 +58,8 @@ class ThreadPool {
  public:
   static ThreadPool& instance();
   Status run(const ChunkedLoop& loop);
-  void keep_awake(int change) { n_awake_.fetch_add(change); }
+  void wake(int threads);
+  void allow_sleep() { n_awake_.fetch_sub(1); }
 
  private:
   void start_threads(int wanted);
@@ -74,6 +75,7 @@ class ThreadPool {
   std::list<Job*> jobs_;
   std::atomic<std::uint64_t> n_added_{0};  // jobs ever added
   std::atomic<int> n_awake_{0};            // searches that want threads awake
+  std::uint64_t n_woken_ = 0;              // such searches ever begun; guarded by the mutex
   int n_threads_ = 0;
 };
 
@@ -159,20 +161,35 @@ Job* ThreadPool::find_job() {
   return nullptr;
 }
 
+// Waking takes as long as a search's first stage, in which nothing is shared out: a search calls
+// the sleepers when it begins, and they look for its jobs awake.
+void ThreadPool::wake(int threads) {
+  {
+    const std::lock_guard lock(mutex_);
+    start_threads(threads - 1);
+    n_awake_.fetch_add(1);
+    ++n_woken_;
+  }
+  job_added_.notify_all();
+}
+
 // The next job to join; looks for it awake while a search wants that.
 Job* ThreadPool::await_job(std::unique_lock<std::mutex>& lock) {
   Job* job = find_job();
-  while (job == nullptr && n_awake_.load() > 0) {
+  while (job == nullptr) {
     const std::uint64_t seen = n_added_.load();
+    const std::uint64_t woken = n_woken_;
     const auto changed = [&] { return n_added_.load() != seen || n_awake_.load() == 0; };
     lock.unlock();
-    const bool found = spin_until(changed);
+    const bool patient = n_awake_.load() > 0 && spin_until(changed);
     lock.lock();
     job = find_job();
-    if (!found) break;
+    if (patient) continue;
+    job_added_.wait(lock, [&] {
+      job = find_job();
+      return job != nullptr || n_woken_ != woken;
+    });
   }
-  if (job != nullptr) return job;
-  job_added_.wait(lock, [&] { return (job = find_job()) != nullptr; });
   return job;
 }
 
@@ -207,11 +224,11 @@ void ThreadPool::work(Job& job, int worker) noexcept {
 }  // namespace
 
 AwakePool::AwakePool(int threads) : counted_(threads > 1) {
-  if (counted_) ThreadPool::instance().keep_awake(1);
+  if (counted_) ThreadPool::instance().wake(threads);
 }
 
 AwakePool::~AwakePool() {
-  if (counted_) ThreadPool::instance().keep_awake(-1);
+  if (counted_) ThreadPool::instance().allow_sleep();
 }
 
 namespace {

@@ -54,7 +54,7 @@ Status list_column(Search& search, std::int64_t number, std::int64_t j, const Pr
                    Postings** next) {
   const CodedSegment& segment = *search.segments[static_cast<std::size_t>(number)].segment;
   const Probe* const begin = search.memory.probes.data() + probes.begins[j];
-  const Probe* const end = search.memory.probes.data() + probes.begins[j + 1];
+  const Probe* const end = search.memory.probes.data() + probes.ends[j];
   const bool full = end - begin >= search.limits.nprobe;
   const std::uint32_t worst = full && begin < end ? Probes::byte(end[-1]) : 0;
   const std::uint32_t* const pids = segment.lists.pids.data();
@@ -219,7 +219,8 @@ Status accumulate(Search& search) {
     const CodedSegment& segment = *search.segments[static_cast<std::size_t>(s)].segment;
     if (segment.n_centroids != n_centroids) {
       n_centroids = segment.n_centroids;
-      probes = choose_probes(search, n_centroids);
+      Status status = choose_probes(search, n_centroids, &probes);
+      if (!status.ok()) return status;
     }
     Status status = accumulate_segment(search, s, probes);
     if (!status.ok()) return status;

@@ -48,11 +48,15 @@ class Scratch {
   std::int64_t size_ = 0;
 };
 
-// Asks for memory that will be read soon; it arrives while other work is done.
+// Asks for memory that will be read soon; it arrives while other work is done. Line by line: what
+// does not begin with a line ends in one more than its length tells.
 inline void prefetch(const void* begin, std::int64_t bytes) {
-  constexpr std::int64_t kLine = 64;
-  const auto* first = static_cast<const char*>(begin);
-  for (std::int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(first + i, 0, 3);
+  constexpr std::uintptr_t kLine = 64;
+  const auto first = reinterpret_cast<std::uintptr_t>(begin);
+  const std::uintptr_t end = first + static_cast<std::uintptr_t>(bytes);
+  for (std::uintptr_t line = first & ~(kLine - 1); line < end; line += kLine) {
+    __builtin_prefetch(reinterpret_cast<const void*>(line), 0, 3);
+  }
 }
 
 // A centroid and how well it scored with a query vector: (255 - byte) << 32 | centroid, so that
@@ -128,7 +132,7 @@ struct Memory {
   Scratch<Probe> probes;
   Scratch<std::int64_t> probe_counts;
   Scratch<std::int64_t> probe_begins;
-  Scratch<std::int64_t> chosen_begins;
+  Scratch<std::int64_t> probe_ends;
 
   // Passages.
   Scratch<std::int64_t> places;

@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <span>
 
+#include "cpu/thread_pool.h"
+
 namespace weft::cpu {
 namespace {
+
+constexpr std::int64_t kColumnsPerTask = 4;
 
 std::int64_t row_of(std::uint64_t hit) { return static_cast<std::int64_t>(hit >> 32); }
 std::size_t column_of(std::uint64_t hit) { return static_cast<std::size_t>(hit >> 8 & 0xFFFFFF); }
@@ -94,9 +98,22 @@ std::int64_t* find_begins(Search& search, std::int64_t n_centroids, const std::i
   return begins;
 }
 
+// Puts the best of a column's probes in front, in order; where they end.
+std::int64_t keep_best(Search& search, std::int64_t n_centroids, std::int64_t column,
+                       std::int64_t n_hits) {
+  const std::int64_t* const begins = search.memory.probe_begins.data();
+  Probe* const begin = search.memory.probes.data() + begins[column];
+  Probe* const end = search.memory.probes.data() + begins[column + 1];
+  if (begin + n_hits < end) fill_up(search, n_centroids, column, {begin + n_hits, end});
+  Probe* const kept = begin + std::min(end - begin, search.limits.nprobe);
+  if (kept < end) std::nth_element(begin, kept, end);
+  std::sort(begin, kept);
+  return kept - search.memory.probes.data();
+}
+
 }  // namespace
 
-Probes choose_probes(Search& search, std::int64_t n_centroids) {
+Status choose_probes(Search& search, std::int64_t n_centroids, Probes* probes) {
   std::int64_t* hits = count_columns(search, n_centroids);
   while (lower_limits(search, hits)) {
     collect_again(search);
@@ -104,22 +121,18 @@ Probes choose_probes(Search& search, std::int64_t n_centroids) {
   }
   const std::int64_t columns = search.bytes.columns;
   std::int64_t* const begins = find_begins(search, n_centroids, hits);
-  Probe* const probes = search.memory.probes.resize(begins[columns]);
-  std::int64_t* const chosen = search.memory.chosen_begins.resize(columns + 1);
-  std::copy_n(begins, columns, chosen);
-  scatter(search, n_centroids, chosen);
-  chosen[0] = 0;
-  for (std::int64_t j = 0; j < columns; ++j) {
-    Probe* const begin = probes + begins[j];
-    Probe* const end = probes + begins[j + 1];
-    if (begin + hits[j] < end) fill_up(search, n_centroids, j, {begin + hits[j], end});
-    Probe* const kept = begin + std::min(end - begin, search.limits.nprobe);
-    if (kept < end) std::nth_element(begin, kept, end);
-    std::sort(begin, kept);
-    std::copy(begin, kept, probes + chosen[j]);
-    chosen[j + 1] = chosen[j] + (kept - begin);
-  }
-  return {chosen};
+  search.memory.probes.resize(begins[columns]);
+  std::int64_t* const ends = search.memory.probe_ends.resize(columns);
+  std::copy_n(begins, columns, ends);
+  scatter(search, n_centroids, ends);
+  *probes = {begins, ends};
+  const Partition partition(columns, kColumnsPerTask, search.limits.threads);
+  return parallel_for(partition, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t j = begin; j < end; ++j) {
+      ends[j] = keep_best(search, n_centroids, j, hits[j]);
+    }
+    return Status();
+  });
 }
 
 }  // namespace weft::cpu

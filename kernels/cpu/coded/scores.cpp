@@ -9,13 +9,17 @@
 namespace weft::cpu {
 namespace {
 
-constexpr std::int64_t kSampleRows = 512;
+constexpr std::int64_t kLeastSample = 512;
+constexpr std::int64_t kMostSample = 2048;
+constexpr std::int64_t kRowsPerSample = 32;  // a smaller share lets too much through its limits
 constexpr std::int64_t kBlockRows = 96;  // whole tiles of 12 and of 32; all of it stays in L1
 
 // Every so many centroids, side by side.
 std::int64_t gather_sample(Search& search) {
   const CodedCodec& codec = search.codec;
-  const std::int64_t n_rows = std::min(codec.n_centroids(), kSampleRows);
+  const std::int64_t share = codec.n_centroids() / kRowsPerSample;
+  const std::int64_t n_rows =
+      std::min(codec.n_centroids(), std::clamp(share, kLeastSample, kMostSample));
   const std::int64_t width = codec.rows.width();
   std::uint8_t* rows = search.memory.sample.resize(n_rows * width);
   RowScale* scales = search.memory.sample_scales.resize(n_rows);
