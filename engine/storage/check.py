@@ -17,7 +17,8 @@ from .checking.generations import Manifests, Pin, tell_unnamed
 from .checking.report import CheckReport, Findings
 from .checking.segments import SegmentCheck, words
 from .checksums import U32
-from .directory import Directory, is_media_error
+from .directory import Directory
+from .disk_errors import is_media_error
 from .layout import codec_file, manifest_name, tombstone_file
 from .manifest import CodecRef, Manifest, TombstoneRef
 from .reader import as_directory

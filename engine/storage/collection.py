@@ -26,7 +26,8 @@ from .condemning import (
     sentenced_folder,
     sentenced_tombstones,
 )
-from .directory import NAME, TEMPORARY, Directory, is_media_error
+from .directory import NAME, TEMPORARY, Directory
+from .disk_errors import is_media_error
 from .files import own_names, remove_file, remove_folder
 from .generation import read_manifest
 from .layout import (

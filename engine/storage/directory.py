@@ -6,7 +6,6 @@ that a directory which loses power or fails its n-th call can take the place of 
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -17,13 +16,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Protocol
 
 import numpy as np
 
 from ..errors import StorageError
 from .descriptors import make_folder, make_folders, open_new, opened, read_all
+from .disk_errors import Translated, refused
 from .mapping import Bytes, map_file
 from .region_file import OPEN_REGIONS, RegionFile
 
@@ -34,13 +33,6 @@ NAME: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.\-]*)(?:/[A-Za-z0-9_][A-Za
 
 TEMPORARY: Final = "tmp."
 """First letters of files that were not yet published; collection removes old ones."""
-
-
-_AS_THEY_ARE: Final = (FileNotFoundError, FileExistsError, StorageError)
-"""What callers know by itself, or what names its file already."""
-
-OUT_OF_DESCRIPTORS: Final = "compact the index, or raise the limit of open files (ulimit -n)"
-"""What helps against EMFILE and ENFILE."""
 
 
 class SyncFailedError(StorageError):
@@ -143,6 +135,13 @@ class Directory(ABC):
     def status(self, name: str) -> FileStatus:
         """Length and times of a file or folder; see `FileStatus`."""
 
+    def modified_seconds(self, name: str) -> float | None:
+        """The same of `status`, None where there is no such name: one system call."""
+        try:
+            return self.status(name).modified_seconds
+        except FileNotFoundError:
+            return None
+
     @abstractmethod
     def touch(self, name: str) -> None:
         """Set a file's time to now, by the file server's clock."""
@@ -181,7 +180,7 @@ class LocalDirectory(Directory):
     def create(self, name: str, *, durable: bool = True) -> Iterator[NewFile]:
         """See `Directory.create`."""
         path = self._path(name)
-        with _Translated("create", path):
+        with Translated("create", path):
             descriptor = open_new(path)
         try:
             try:
@@ -202,7 +201,7 @@ class LocalDirectory(Directory):
     def create_by_path(self, name: str) -> Iterator[Path]:
         """See `Directory.create_by_path`."""
         path = self._path(name)
-        with _Translated("create", path):
+        with Translated("create", path):
             if Path(path).exists():
                 raise FileExistsError(path)
             make_folder(Path(path).parent)
@@ -216,13 +215,13 @@ class LocalDirectory(Directory):
     def publish(self, source: str, name: str) -> None:
         """See `Directory.publish`."""
         path = self._path(name)
-        with _Translated("publish", path):
+        with Translated("publish", path):
             os.link(self._path(source), path)
 
     def sync_folder(self, folder: str = "") -> None:
         """See `Directory.sync_folder`."""
         path = self._path(folder) if folder else self._root
-        with _Translated("create", path):
+        with Translated("create", path):
             created = make_folders(Path(path))
         for new in created:
             self._sync_path(str(new.parent))
@@ -231,13 +230,13 @@ class LocalDirectory(Directory):
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `Directory.read`."""
         path = self._path(name)
-        with _Translated("read", path), opened(path) as descriptor:
+        with Translated("read", path), opened(path) as descriptor:
             return read_all(descriptor, offset, length)
 
     def map(self, name: str) -> Bytes:
         """See `Directory.map`."""
         path = self._path(name)
-        with _Translated("map", path), opened(path) as descriptor:
+        with Translated("map", path), opened(path) as descriptor:
             size_bytes = os.fstat(descriptor).st_size
             if size_bytes == 0:
                 return np.empty(0, dtype=np.uint8)
@@ -251,40 +250,44 @@ class LocalDirectory(Directory):
         """See `Directory.list`."""
         path = self._path(folder) if folder else self._root
         try:
-            with _Translated("list", path):
+            with Translated("list", path):
                 return sorted(os.listdir(path))  # noqa: PTH208 names are wanted, not paths
         except FileNotFoundError:
             return []
 
     def exists(self, name: str) -> bool:
         """See `Directory.exists`."""
-        path = self._path(name)
-        try:
-            os.stat(path)  # noqa: PTH116 called at each search, a Path costs more than the call
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError as error:
-            raise _refused("look up", path, error) from error
-        return True
+        return self.modified_seconds(name) is not None
 
     def status(self, name: str) -> FileStatus:
         """See `Directory.status`."""
         path = self._path(name)
-        with _Translated("look up", path):
-            found = os.stat(path)  # noqa: PTH116 as in `exists`
+        with Translated("look up", path):
+            found = os.stat(path)  # noqa: PTH116 as in `modified_seconds`
         return FileStatus(found.st_size, found.st_ctime, found.st_mtime)
+
+    def modified_seconds(self, name: str) -> float | None:
+        """See `Directory.modified_seconds`."""
+        path = self._path(name)
+        try:
+            # Called twice by each search; a Path, or a context, costs more than the call.
+            return os.stat(path).st_mtime  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise refused("look up", path, error) from error
 
     def touch(self, name: str) -> None:
         """See `Directory.touch`."""
         path = self._path(name)
-        with _Translated("touch", path):
+        with Translated("touch", path):
             os.utime(path)
 
     def clock_seconds(self) -> float:
         """See `Directory.clock_seconds`."""
         name = f"{TEMPORARY}{uuid.uuid4().hex}"
         path = self._path(name)
-        with _Translated("create", path):
+        with Translated("create", path):
             descriptor = open_new(path)
             try:
                 return os.fstat(descriptor).st_ctime
@@ -296,14 +299,14 @@ class LocalDirectory(Directory):
     def remove(self, name: str) -> None:
         """See `Directory.remove`."""
         path = Path(self._path(name))
-        with _Translated("remove", str(path)):
+        with Translated("remove", str(path)):
             if path.is_dir():
                 path.rmdir()
             else:
                 path.unlink()
 
     def _sync_path(self, path: str) -> None:
-        with _Translated("open", path):
+        with Translated("open", path):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._sync(descriptor, path)
@@ -338,23 +341,18 @@ class _LocalFile:
     path: str
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        with _Translated("write", self.path):
+        with Translated("write", self.path):
             self.regions.write(offset, data)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        with _Translated("write", self.path):
+        with Translated("write", self.path):
             self.regions.write_out(offset, length)
-        with _Translated("read", self.path):
+        with Translated("read", self.path):
             return self.regions.read(offset, length)
 
     def finish(self) -> None:
-        with _Translated("write", self.path):
+        with Translated("write", self.path):
             self.regions.write_out()
-
-
-def is_media_error(error: OSError) -> bool:
-    """Whether the disk could not read, which is damage, and did not merely refuse."""
-    return error.errno in (errno.EIO, errno.EILSEQ, errno.EBADMSG, getattr(errno, "EUCLEAN", -1))
 
 
 def _remove_leftover(path: str) -> None:
@@ -363,36 +361,3 @@ def _remove_leftover(path: str) -> None:
         Path(path).unlink(missing_ok=True)
     except OSError as error:
         logger.warning("The leftover of a failed write stays: %s", error)
-
-
-def _refused(action: str, path: str, error: OSError) -> StorageError:
-    remedy = "check disk and permissions"
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        remedy = OUT_OF_DESCRIPTORS
-    reason = f"cannot {action} ({error.strerror}): {remedy}"
-    return StorageError(error.errno, reason, path)
-
-
-class _Translated:
-    """Turn what the operating system refuses into `StorageError`, naming the file."""
-
-    __slots__ = ("_action", "_path")
-
-    def __init__(self, action: str, path: str) -> None:
-        self._action = action
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Nothing is held."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not isinstance(error, OSError) or isinstance(error, _AS_THEY_ARE):
-            return
-        if isinstance(error, NotADirectoryError) and self._action != "create":
-            raise FileNotFoundError(error.errno, error.strerror, self._path) from error
-        raise _refused(self._action, self._path, error) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import CorruptIndexError, StorageError
-from .directory import OUT_OF_DESCRIPTORS
+from .disk_errors import OUT_OF_DESCRIPTORS
 from .passages_writer import SCHEMA
 
 MAX_VALUE_BYTES: Final = 16 * 2**20

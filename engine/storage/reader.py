@@ -150,7 +150,8 @@ class Reader(Closing):
 
     def _watch(self, generation: int) -> None:
         self._this_name, self._next_name = manifest_name(generation), manifest_name(generation + 1)
-        self._written_seconds = self._modified_seconds()
+        # A link or a pin does not change it.
+        self._written_seconds = self.directory.modified_seconds(self._this_name)
 
     def _superseded(self) -> bool:
         """A next manifest; or not this one, where an unpinned reader slept for long, or where
@@ -158,14 +159,7 @@ class Reader(Closing):
         """
         if self.directory.exists(self._next_name):
             return True
-        return self._modified_seconds() != self._written_seconds
-
-    def _modified_seconds(self) -> float | None:
-        """When this manifest was written; a link or a pin does not change it."""
-        try:
-            return self.directory.status(self._this_name).modified_seconds
-        except FileNotFoundError:
-            return None
+        return self.directory.modified_seconds(self._this_name) != self._written_seconds
 
     def _load_newest(self) -> Generation:
         """Open the newest generation, pinned before it is certain that it is still there."""

@@ -17,7 +17,8 @@ from .check import Inspection, inspect
 from .checking.blocks import stays_unreadable
 from .checking.report import Damage, RepairReport
 from .commit import Outcome, publish
-from .directory import Directory, is_media_error
+from .directory import Directory
+from .disk_errors import is_media_error
 from .files import discard_file
 from .generation import newest_generation, read_manifest
 from .layout import damaged_name, generations, manifest_name, new_identifier, tombstone_file

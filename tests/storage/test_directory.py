@@ -126,6 +126,8 @@ def test_a_new_name_is_a_change_and_no_modification(directory):
     assert after.modified_seconds == before.modified_seconds
     directory.touch("name")
     assert directory.status("name").modified_seconds > before.modified_seconds
+    assert directory.modified_seconds("name") == directory.status("name").modified_seconds
+    assert directory.modified_seconds("other") is None
 
 
 def test_touch_and_clock(directory):
@@ -172,6 +174,7 @@ def test_files_and_folders_are_not_mistaken(directory):
         with pytest.raises(FileNotFoundError):
             call("file/below")
     assert directory.list("file") == [] and not directory.exists("file/below")
+    assert directory.modified_seconds("file/below") is None
     directory.sync_folder("folder")
     with pytest.raises(StorageError):
         directory.read("folder")

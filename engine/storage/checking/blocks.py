@@ -12,7 +12,8 @@ import numpy as np
 from .... import kernels
 from ...errors import StorageError
 from ..checksums import BLOCK_BYTES, READ_BYTES, U32
-from ..directory import Directory, is_media_error
+from ..directory import Directory
+from ..disk_errors import is_media_error
 
 MAX_PLACES: Final = 1000
 """Damaged places of one file that are told one by one; a longer run follows as one."""

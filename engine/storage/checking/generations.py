@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from ...errors import CorruptIndexError, IndexNotFoundError, StorageError
-from ..directory import NAME, TEMPORARY, Directory, is_media_error
+from ..directory import NAME, TEMPORARY, Directory
+from ..disk_errors import is_media_error
 from ..files import own_names
 from ..generation import read_manifest
 from ..layout import (

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...errors import CorruptIndexError, StorageError
 from ..checksums import U32
-from ..directory import Directory, is_media_error
+from ..directory import Directory
+from ..disk_errors import is_media_error
 from ..files import read_tensors
 from ..identifiers import IdTable
 from ..layout import ARRAYS_FILE, CHECKSUMS_FILE, PASSAGES_FILE, segment_file
