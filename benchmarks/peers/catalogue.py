@@ -58,6 +58,7 @@ class Variant:
 DEFAULT: Final = Setting("default")
 
 WEFT_SETTINGS: Final = (
+    Setting("nprobe 16, ndocs 256", {"nprobe": 16, "ndocs": 256}, {"nprobe": 16, "ndocs": 1024}),
     Setting("fast", {"effort": "fast"}),
     Setting("balanced (default)", {}),
     Setting("ndocs 4096", {"ndocs": 4096, "n_rescored": 1024}),

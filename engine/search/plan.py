@@ -171,9 +171,9 @@ PLAID_NPROBE: Final = 8
 
 # nprobe, ndocs at least and per hit, n_rescored at least and per hit.
 _PRESETS: Final = {
-    "fast": (16, 512, 8, 160, 3),
-    "balanced": (32, 1024, 24, 320, 8),
-    "exact": (32, 1024, 24, 320, 8),
+    "fast": (24, 768, 16, 192, 5),
+    "balanced": (32, 1024, 28, 320, 9),
+    "exact": (32, 1024, 28, 320, 9),
 }
 
 
