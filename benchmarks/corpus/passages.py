@@ -12,7 +12,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tokenizers import Tokenizer
 
 from .layout import N_QUERIES, QUERY_TOKENS, SEED, CorpusError, Layout
 from .model import model_folder
-from .sources import Document, documents, fetch
+from .sources import Document, documents, fetch, read_collection
 
 SHORTEST, LONGEST = 40, 118
 DOCUMENTS_AT_ONCE = 16
@@ -41,30 +42,35 @@ class Passage:
     wordpieces: np.ndarray[Any, np.dtype[np.uint16]]
 
 
-def write_passages(layout: Layout, limit: int) -> None:
+def write_passages(layout: Layout, limit: int, collections: Sequence[Path] = ()) -> None:
     """Make passages and queries unless the cache has them.
 
     Args:
         layout: the cache.
         limit: the most passages to keep.
+        collections: files of test collections to cut instead of Debian's texts.
 
     Raises:
         CorpusError: the texts give fewer passages than one per query, or cannot be had.
     """
     if layout.settings.exists():
         return
-    packages = fetch(layout)
-    passages = list(_pack_all(documents(layout)))
+    if collections:
+        made_of = [f"{file.parent.name}/{file.name}" for file in collections]
+        texts: Iterator[Document] = chain.from_iterable(map(read_collection, collections))
+    else:
+        made_of, texts = fetch(layout), documents(layout)
+    passages = list(_pack_all(texts))
     order = np.random.default_rng(SEED).permutation(len(passages))
     held_out = sum(N_QUERIES.values())
     if len(passages) <= held_out:
-        raise CorpusError(f"only {len(passages)} passages in {layout.unpacked}")
+        raise CorpusError(f"only {len(passages)} passages in {', '.join(made_of)}")
     queries = [_query_of(passages[i]) for i in order[:held_out]]
     kept = [passages[i] for i in order[held_out : held_out + limit]]
     _write(layout, "queries", queries)
     _write(layout, "passages", kept)
     settings = {
-        "packages": packages,
+        "made_of": made_of,
         "seed": SEED,
         "passages": len(kept),
         "passages_there_were": len(passages) - held_out,

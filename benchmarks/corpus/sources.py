@@ -1,12 +1,14 @@
-"""Texts that every Debian machine can fetch: three dictionaries and a long FAQ.
+"""Texts that every Debian machine can fetch: three dictionaries and a long FAQ; or given ones.
 
 `fetch(layout)` downloads and unpacks the packages (no root needed; run `apt-get update` once where
-there are no package lists); `documents(layout)` reads them in a fixed order.
+there are no package lists); `documents(layout)` reads them in a fixed order. `read_collection`
+reads a test collection instead.
 """
 
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -94,6 +96,22 @@ def documents(layout: Layout) -> Iterator[Document]:
             yield Document(f"dict-{name}", _SPACE.sub(" ", text).strip())
     for page in sorted((share / "doc" / FAQ / "html").glob("*.html")):
         yield Document(FAQ, _SPACE.sub(" ", _text_of(page)).strip())
+
+
+def read_collection(file: Path) -> Iterator[Document]:
+    """Title and text of each document of a collection in BEIR's layout, a gzipped JSON line each.
+
+    Raises:
+        CorpusError: the file cannot be read, or a line is no such document.
+    """
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                record = json.loads(line)
+                text = f"{record.get('title', '')} {record['text']}"
+                yield Document(file.parent.name, _SPACE.sub(" ", text).strip())
+    except (OSError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise CorpusError(f"{file} is no gzipped collection: {error!r}") from error
 
 
 def _entries(index: Path) -> Iterator[str]:
