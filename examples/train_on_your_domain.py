@@ -25,7 +25,8 @@ QUERIES = {"q1": "when does the boat go?", "q2": "how long must dough wait?"}
 JUDGED = {"q1": {"ferry": 1}, "q2": {"bread": 1}}
 
 folder = Path(tempfile.mkdtemp())
-start = prepare(None, folder / "start", dim=64, sample=list(DOCUMENTS.values()))
+# weft-mini, trained on as it is; a plain checkpoint would get a projection fitted to the sample.
+start = prepare(None, folder / "start", sample=list(DOCUMENTS.values()))
 with weft.Index.create(folder / "index", encoder=start) as index:
     index.add(list(DOCUMENTS.values()), ids=list(DOCUMENTS))
     mining = MiningSettings(negatives=3)

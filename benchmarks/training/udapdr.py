@@ -16,6 +16,8 @@ import torch
 from common import MINILM, embed, exact, load_collection, ndcg, show
 
 from weft.engine.encoder import load_encoder
+from weft.engine.encoder.checkpoint import Layout, read_checkpoint
+from weft.engine.encoder.source import locate
 from weft.engine.evaluation.collections import Collection
 from weft.engine.training import synthetic
 from weft.engine.training.generators import LocalGenerator
@@ -79,7 +81,8 @@ def main() -> None:
     start = given.work / "start"
     if not start.is_dir():
         sample = list(synthetic.sample_documents(collection.documents, 256).values())
-        start = prepare(given.start, start, dim=128, sample=sample, **RULES)
+        plain = read_checkpoint(locate(given.start).folder).layout is Layout.PLAIN
+        start = prepare(given.start, start, sample=sample, **(RULES if plain else {}))
     kept = given.work / "queries.jsonl"
     if not kept.is_file():
         generator = LocalGenerator(given.generator, max_new_tokens=32, batch=16, dtype=given.dtype)

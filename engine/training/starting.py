@@ -9,7 +9,7 @@ searches nearly as well as the backbone's full vectors do.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,12 +27,16 @@ from ..encoder.checkpoint import (
     positions,
     read_checkpoint,
 )
+from ..encoder.identity import embedding_dim
 from ..encoder.projection import Projection
 from ..encoder.source import locate
 from ..encoder.vocabulary import load_vocabulary
 from ..errors import InvalidParameterError, StorageError
 from .layouts import write_pylate
 from .trainable import TrainableEncoder, TrainableProjection, drop_unused
+
+DEFAULT_DIM: Final = 128
+"""Components per embedding of a plain start that is told nothing else."""
 
 PROJECTIONS: Final = ("pca", "orthogonal")
 _BERT_MARKERS: Final = ("[unused0]", "[unused1]")
@@ -41,70 +45,152 @@ _QUERY_MAXLEN, _DOCUMENT_MAXLEN = 32, 180
 _SAMPLE_TEXTS: Final = 256
 _BATCH_TEXTS: Final = 16
 
+_Drawing = Callable[[Checkpoint, Any, int], torch.Tensor]
+"""Gives the matrix [dim, hidden] of a projection for a start, its backbone and dim."""
+
 
 def prepare(
     name: str | Path | None,
     folder: Path,
     *,
-    dim: int = 128,
-    projection: str = "pca",
+    dim: int | None = None,
+    projection: str | None = None,
     sample: Sequence[str] = (),
     query_maxlen: int | None = None,
     document_maxlen: int | None = None,
-    expand_queries: bool = True,
-    markers: bool = True,
-    seed: int = 0,
+    expand_queries: bool | None = None,
+    markers: bool | None = None,
+    seed: int | None = None,
 ) -> Path:
     """Write a start in PyLate's layout, or return a late-interaction checkpoint as it is.
+
+    All options are of a plain start. For a late-interaction one an option is refused unless it
+    is None or what the checkpoint has anyway; only `sample`, texts to look at, may be given.
 
     Args:
         name: folder or hub name of a BERT, MiniLM, ModernBERT, XLM-R or X-MOD checkpoint; None
             is weft-mini, which is trained on as it is.
         folder: where the start is written.
-        dim: components per embedding; at most the backbone's hidden size.
-        projection: "pca" (needs `sample`) or "orthogonal" (random rows at right angles).
+        dim: components per embedding; at most the backbone's hidden size; None is 128.
+        projection: "pca" (needs `sample`; so is None) or "orthogonal" (random rows at right
+            angles).
         sample: texts of the collection, some hundreds, whose token vectors PCA looks at.
         query_maxlen, document_maxlen: lengths in tokens, markers included; None is 32 and 180,
             or what the backbone's positions allow.
-        expand_queries: fill queries up with `[MASK]`.
-        markers: put ColBERT's query and document marker after the first special token.
-        seed: of the random projection.
+        expand_queries: fill queries up with `[MASK]`; so does None.
+        markers: put ColBERT's query and document marker after the first special token; so does
+            None.
+        seed: of the orthogonal projection, which alone is drawn; None is 0.
 
     Returns:
         The folder to train from.
 
     Raises:
         CheckpointError: the backbone cannot be read.
-        InvalidParameterError: dim or a length is out of range, or PCA has no texts.
+        InvalidParameterError: dim or a length is out of range, PCA has no texts, or an option
+            would have no effect.
         StorageError: the disk is full, or the folder may not be written.
     """
-    checkpoint = read_checkpoint(locate(name).folder)
+    source = locate(name)
+    checkpoint = read_checkpoint(source.folder)
     if checkpoint.layout is not Layout.PLAIN:
+        told = {"dim": dim, "query_maxlen": query_maxlen, "document_maxlen": document_maxlen,
+                "expand_queries": expand_queries, "markers": markers, "projection": projection,
+                "seed": seed}  # fmt: skip
+        _require_own(source.name, checkpoint, told)
         return checkpoint.folder
-    if projection not in PROJECTIONS:
+    draw = _drawing(projection, sample, seed)
+    rules = _rules(checkpoint, query_maxlen, document_maxlen, expand_queries is not False)
+    start = replace(checkpoint, layout=Layout.PYLATE, rules=rules)
+    with TemporaryDirectory(prefix="weft-tokenizer-") as aside:
+        place = None if markers is False else Path(aside)
+        _write(_encoder(start, DEFAULT_DIM if dim is None else dim, draw, place), folder)
+    return folder
+
+
+def check_start(
+    name: str | Path | None,
+    *,
+    dim: int | None = None,
+    query_maxlen: int | None = None,
+    document_maxlen: int | None = None,
+) -> None:
+    """Refuse early, as `prepare` does, what a late-interaction start would not heed.
+
+    Args:
+        name, dim, query_maxlen, document_maxlen: as `prepare` takes them.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+        InvalidParameterError: the checkpoint is a late-interaction one, and another dim or length
+            than its own is asked for.
+    """
+    source = locate(name)
+    checkpoint = read_checkpoint(source.folder)
+    if checkpoint.layout is not Layout.PLAIN:
+        told = {"dim": dim, "query_maxlen": query_maxlen, "document_maxlen": document_maxlen}
+        _require_own(source.name, checkpoint, told)
+
+
+def _require_own(name: str, checkpoint: Checkpoint, told: Mapping[str, object]) -> None:
+    """Refuse all that is told (not None) but what the checkpoint has anyway."""
+    rules = checkpoint.rules
+    own: dict[str, object] = {
+        # Where only the weights tell it they are read, so not unless it is asked for.
+        "dim": None if told["dim"] is None else embedding_dim(checkpoint),
+        "query_maxlen": rules.query_maxlen,
+        "document_maxlen": rules.document_maxlen,
+        "expand_queries": rules.expand_queries,
+        "markers": rules.query_marker is not None or rules.document_marker is not None,
+    }
+    for option, value in told.items():
+        if value is None or value == own.get(option):
+            continue
+        has = f"its {option} is {own[option]}" if option in own else "it has a projection"
+        raise InvalidParameterError(
+            f"{option} is {value!r}, but {name} is a late-interaction checkpoint and is trained "
+            f"on as it is ({has}): leave {option} out, or take a plain checkpoint as the start."
+        )
+
+
+def _drawing(projection: str | None, sample: Sequence[str], seed: int | None) -> _Drawing:
+    """What makes the matrix of the projection that was asked for."""
+    if projection not in (None, *PROJECTIONS):
         raise InvalidParameterError(
             f"projection is {projection!r}: use one of {', '.join(PROJECTIONS)}."
         )
-    rules = _rules(checkpoint, query_maxlen, document_maxlen, expand_queries)
-    start = replace(checkpoint, layout=Layout.PYLATE, rules=rules)
+    if projection == "orthogonal":
+        return lambda _, backbone, dim: _orthogonal(_width(backbone), dim, seed or 0)
+    if seed is not None:
+        raise InvalidParameterError(
+            f"seed is {seed}, but a PCA projection draws nothing: leave seed out, or use "
+            "projection='orthogonal'."
+        )
+    return lambda start, backbone, dim: _principal_directions(start, backbone, sample, dim)
+
+
+def _encoder(start: Checkpoint, dim: int, draw: _Drawing, aside: Path | None) -> TrainableEncoder:
+    """The backbone under a new projection, with markers where there is a place for them."""
     backbone = load_transformer(start).float()
     drop_unused(backbone)
-    width = int(backbone.config.hidden_size)
+    width = _width(backbone)
     if not 1 <= dim <= width:
         raise InvalidParameterError(f"dim is {dim}: use 1 to {width}, the backbone's hidden size.")
-    with TemporaryDirectory(prefix="weft-tokenizer-") as aside:
-        if markers:
-            start = _with_markers(start, backbone, Path(aside))
-        if projection == "pca":
-            matrix = _principal_directions(start, backbone, sample, dim)
-        else:
-            matrix = _orthogonal(width, dim, seed)
-        made = Projection(matrix, None, _same, False, None)
-        try:
-            write_pylate(TrainableEncoder(start, backbone, [TrainableProjection(made)]), folder)
-        except (OSError, SafetensorError) as error:
-            raise StorageError(f"the start cannot be written to {folder}: {error}") from error
-    return folder
+    if aside is not None:
+        start = _with_markers(start, backbone, aside)
+    made = Projection(draw(start, backbone, dim), None, _same, False, None)
+    return TrainableEncoder(start, backbone, [TrainableProjection(made)])
+
+
+def _write(encoder: TrainableEncoder, folder: Path) -> None:
+    try:
+        write_pylate(encoder, folder)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"the start cannot be written to {folder}: {error}") from error
+
+
+def _width(backbone: Any) -> int:
+    return int(backbone.config.hidden_size)
 
 
 def _rules(
@@ -184,7 +270,7 @@ def _principal_directions(
     sequences = encoder.tokenization.passages(texts)
     languages = checkpoint.languages
     language = checkpoint.default_language or (languages[0] if languages else None)
-    width = int(backbone.config.hidden_size)
+    width = _width(backbone)
     moment = torch.zeros(width, width, dtype=torch.float64)
     with torch.inference_mode():
         for first in range(0, len(sequences), _BATCH_TEXTS):

@@ -14,14 +14,17 @@ from .training_options import (
     ChunkTokens,
     Device,
     Dim,
+    DocumentMaxlen,
     Dtype,
     Output,
     Passages,
     Queries,
+    QueryMaxlen,
     Rate,
     SaveEvery,
     Seed,
     Start,
+    StartOptions,
     Steps,
     TeacherNames,
     Track,
@@ -36,6 +39,7 @@ from .training_options import (
 
 if TYPE_CHECKING:
     from ...engine.training.data import TrainingData
+    from ...engine.training.processes import Processes
     from ...engine.training.tracking import Tracker
 
 Examples = Annotated[
@@ -61,7 +65,7 @@ def distil(
     passages: Passages,
     output: Output,
     start: Start = None,
-    dim: Dim = 128,
+    dim: Dim = None,
     loss: Annotated[
         str, typer.Option(help="distil follows the scores; binary takes the first as right.")
     ] = "distil",
@@ -72,12 +76,8 @@ def distil(
     warmup: Warmup = None,
     temperature: Annotated[float, typer.Option(help="Divides MaxSim scores.")] = 1.0,
     in_batch: Annotated[float, typer.Option(help="Weight of the in-batch negatives.")] = 1.0,
-    query_maxlen: Annotated[
-        int | None, typer.Option(help="Query tokens of a plain start.", show_default="32")
-    ] = None,
-    document_maxlen: Annotated[
-        int | None, typer.Option(help="Passage tokens of a plain start.", show_default="180")
-    ] = None,
+    query_maxlen: QueryMaxlen = None,
+    document_maxlen: DocumentMaxlen = None,
     document_tokens: Annotated[
         int, typer.Option(help="Cut passages to so many tokens while training; 0 does not.")
     ] = 0,
@@ -93,9 +93,7 @@ def distil(
     Several GPUs: accelerate launch -m weft.integrations.cli train distil …
     """
     from ...engine.training.distillation import HF_COLBERT, Distillation
-    from ...engine.training.identity import keep_or_require
     from ...engine.training.processes import find_processes
-    from ...engine.training.starting import prepare
     from ...engine.training.trainable import TrainableEncoder
 
     settings = settings_of(
@@ -106,22 +104,8 @@ def distil(
     )  # fmt: skip
     data = _data(examples, queries, passages, scored=loss == "distil")
     processes = find_processes(device)
-    if processes.rank == 0:
-        keep_or_require(output, start_told(start, dim, query_maxlen, document_maxlen))
-    begin = output / "start"
-    if processes.rank == 0 and not begin.is_dir():
-        prepare(
-            start,
-            begin,
-            dim=dim,
-            sample=_sample(data),
-            query_maxlen=query_maxlen,
-            document_maxlen=document_maxlen,
-        )
-    # All of them, whether the start was there when they looked or not.
-    processes.wait()
-    # A late-interaction checkpoint is trained as it is, and nothing was written.
-    begin = begin if begin.is_dir() else prepare(start, begin)
+    told = StartOptions(dim=dim, query_maxlen=query_maxlen, document_maxlen=document_maxlen)
+    begin = _begin(start, told, data, output, processes)
     with step_bar() as progress:
         run = Distillation(
             TrainableEncoder.load(begin),
@@ -248,6 +232,31 @@ def pack(
     folder = write_compact(model, output)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     out.print(f"{folder}: {size / 1e6:.1f} MB", highlight=False)
+
+
+def _begin(
+    start: str | None,
+    told: StartOptions,
+    data: TrainingData,
+    output: Path,
+    processes: Processes,
+) -> Path:
+    """The folder to train from, which the first process makes of a plain start."""
+    from ...engine.training.identity import keep_or_require
+    from ...engine.training.starting import check_start, prepare
+
+    begin = output / "start"
+    if not begin.is_dir():
+        # By every process: where one alone raises, the others wait for it.
+        check_start(start, **told)
+    if processes.rank == 0:
+        keep_or_require(output, start_told(start, **told))
+        if not begin.is_dir():
+            prepare(start, begin, sample=_sample(data), **told)
+    # All of them, whether the start was there when they looked or not.
+    processes.wait()
+    # A late-interaction checkpoint is trained as it is, and nothing was written.
+    return begin if begin.is_dir() else prepare(start, begin)
 
 
 def _data(examples: Path, queries: Path, passages: Path, *, scored: bool) -> TrainingData:

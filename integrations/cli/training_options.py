@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
 import typer
 from rich.progress import (
@@ -46,7 +46,28 @@ Start = Annotated[
         show_default="weft-mini",
     ),
 ]
-Dim = Annotated[int, typer.Option(help="Dimensions of the projection that a plain start gets.")]
+Dim = Annotated[
+    int | None,
+    typer.Option(
+        help="Dimensions of the projection that a plain start gets; a late-interaction start "
+        "keeps its own.",
+        show_default="128",
+    ),
+]
+QueryMaxlen = Annotated[
+    int | None,
+    typer.Option(
+        help="Query tokens of a plain start; a late-interaction start keeps its own.",
+        show_default="32",
+    ),
+]
+DocumentMaxlen = Annotated[
+    int | None,
+    typer.Option(
+        help="Passage tokens of a plain start; a late-interaction start keeps its own.",
+        show_default="180",
+    ),
+]
 Steps = Annotated[int, typer.Option(help="Optimiser steps.")]
 Batch = Annotated[int, typer.Option(help="Queries of a step.")]
 Ways = Annotated[int, typer.Option(help="Passages per query.")]
@@ -83,6 +104,14 @@ _LINES: Final = 20
 """Lines of progress that a run without a terminal prints."""
 
 
+class StartOptions(TypedDict):
+    """What `distil` is told of a plain start; None is the default."""
+
+    dim: int | None
+    query_maxlen: int | None
+    document_maxlen: int | None
+
+
 def settings_of(*, steps: int, warmup: int | None, **options: Any) -> TrainingSettings:
     """The settings, with a tenth of the steps as warm-up where none is given."""
     from ...engine.training.settings import TrainingSettings
@@ -93,15 +122,18 @@ def settings_of(*, steps: int, warmup: int | None, **options: Any) -> TrainingSe
 
 def start_told(
     start: str | None,
-    dim: int,
+    dim: int | None = None,
     query_maxlen: int | None = None,
     document_maxlen: int | None = None,
 ) -> dict[str, object]:
     """What a start is made of; a run that is gone on with must be told the same."""
+    from ...engine.training.starting import DEFAULT_DIM
+
     known = start is not None and Path(start).expanduser().is_dir()
     return {
         "start": str(Path(start).expanduser().resolve()) if start and known else start,
-        "dim": dim,
+        # Runs were always noted with a dim, whatever their start.
+        "dim": DEFAULT_DIM if dim is None else dim,
         "query_maxlen": query_maxlen,
         "document_maxlen": document_maxlen,
     }

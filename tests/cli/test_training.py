@@ -7,7 +7,7 @@ import signal
 import sys
 
 import pytest
-from checkpoints import plain
+from checkpoints import hf_colbert, plain
 from toy_training import PASSAGES, QUERIES
 from typer.testing import CliRunner
 
@@ -134,6 +134,43 @@ def test_what_the_disk_refuses_is_an_error_with_a_remedy(train, folder, tmp_path
     assert not (tmp_path / "few" / "run.json").exists()
     done = train("adapt", folder, "-o", "file", "-s", "bert", "--seed", 1, *SMALL)
     fails(done, "cannot be written", "file")
+
+
+def test_a_late_interaction_start_refuses_what_it_would_not_heed(train, folder, tmp_path):
+    hf_colbert(tmp_path / "late")
+    (tmp_path / "n.jsonl").write_text('["q0", ["p0", 1], ["p1", 2]]\n')
+    (tmp_path / "qa.jsonl").write_text('{"_id": 1, "text": "what?", "answers": ["loom"]}\n')
+    with Index.create(tmp_path / "weft-index", encoder=tmp_path / "bert") as index:
+        index.add(list(PASSAGES.values()), ids=list(PASSAGES))
+    texts = ("--queries", folder / "queries.jsonl", "--passages", folder / "corpus.jsonl")
+    distil = ("distil", "n.jsonl", *texts, "-s", "late", "--steps", 1, "--ways", 2)
+    for option, other in (("dim", 128), ("query_maxlen", 32), ("document_maxlen", 180)):
+        done = train(*distil, "-o", "out", "--" + option.replace("_", "-"), other)
+        fails(done, f"{option} is {other}, but late is a late-interaction", f"leave {option} out")
+    adapt = ("adapt", folder, "-s", "late", "--seed", 1)
+    for command in (adapt, ("qa", "qa.jsonl", "-s", "late"), ("qa", "qa.jsonl")):
+        fails(train(*command, "-o", "out", *SMALL), "dim is 8, but", "leave dim out")
+    assert not (tmp_path / "out").exists()
+    own = ("--dim", 12, "--query-maxlen", 16, "--document-maxlen", 40)
+    done = train(*distil, "-o", "own", *own)
+    assert done.exit_code == 0, done.output
+    assert load_encoder(tmp_path / "own" / "model").dim == 12
+
+
+def test_a_run_that_noted_the_default_dim_of_its_start_goes_on(train, folder, tmp_path):
+    """Runs with a late-interaction start noted 128 before it could be left out."""
+    hf_colbert(tmp_path / "late")
+    (tmp_path / "n.jsonl").write_text('["q0", ["p0", 1], ["p1", 2]]\n')
+    (tmp_path / "out").mkdir()
+    noted = {"start": str((tmp_path / "late").resolve()), "dim": 128, "query_maxlen": None,
+             "document_maxlen": None}  # fmt: skip
+    (tmp_path / "out" / "run.json").write_text(json.dumps(noted))
+    distil = ("distil", "n.jsonl", "--queries", folder / "queries.jsonl",
+              "--passages", folder / "corpus.jsonl", "-s", "late", "-o", "out",
+              "--steps", 1, "--ways", 2)  # fmt: skip
+    done = train(*distil)
+    assert done.exit_code == 0, done.output
+    fails(train(*distil, "--dim", 12), "another dim")
 
 
 def test_ctrl_c_ends_after_a_step_and_says_how_to_go_on(capsys):

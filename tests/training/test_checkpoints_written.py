@@ -11,12 +11,14 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 from weft.engine.encoder import load_encoder
+from weft.engine.encoder.checkpoint import read_checkpoint
 from weft.engine.errors import CheckpointError, InvalidParameterError
 from weft.engine.training.layouts import write_hf_colbert, write_pylate
-from weft.engine.training.starting import prepare
+from weft.engine.training.starting import check_start, prepare
 from weft.engine.training.trainable import TrainableEncoder
 
 KINDS = ("bert", "modernbert", "xlm-roberta", "xmod")
+LENGTHS = ("dim", "query_maxlen", "document_maxlen")
 
 
 def made(tmp_path, kind, **more):
@@ -184,6 +186,7 @@ def test_random_rows_are_at_right_angles_and_the_same_for_a_seed(tmp_path):
         ({"projection": "svd"}, "projection"),
         ({"sample": []}, "sample"),
         ({"query_maxlen": 97}, "query_maxlen"),
+        ({"seed": 0}, "seed is 0, but a PCA projection draws nothing"),
     ],
 )
 def test_starts_that_cannot_be_made(tmp_path, more, what):
@@ -191,8 +194,64 @@ def test_starts_that_cannot_be_made(tmp_path, more, what):
         made(tmp_path, "bert", **more)
 
 
+def test_a_plain_start_that_is_told_nothing_has_the_documented_rules(tmp_path):
+    folder = made(tmp_path, "bert", query_maxlen=None, document_maxlen=None)
+    rules = read_checkpoint(folder).rules
+    # The toy's positions end before 180.
+    assert (rules.query_maxlen, rules.document_maxlen) == (32, 96)
+    assert rules.expand_queries and rules.query_marker == "[unused0]"
+    with pytest.raises(InvalidParameterError, match="dim is 128: use 1 to 32"):
+        made(tmp_path, "bert", dim=None)
+
+
 def test_a_late_interaction_checkpoint_is_a_start_as_it_is(tmp_path):
     folder = hf_colbert(tmp_path / "h").folder
     assert prepare(folder, tmp_path / "start") == folder.resolve()
     with pytest.raises(CheckpointError, match="plain encoder"):
         TrainableEncoder.load(plain(tmp_path / "plain").folder)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"dim": 128},
+        {"query_maxlen": 32},
+        {"document_maxlen": 180},
+        {"expand_queries": False},
+        {"markers": False},
+        {"projection": "pca"},
+        {"seed": 0},
+    ],
+    ids=lambda told: next(iter(told)),
+)
+def test_what_a_late_interaction_start_would_not_heed_is_refused(tmp_path, told):
+    option = next(iter(told))
+    dense = pylate(tmp_path / "p", [{"out_features": 20}, {"out_features": 12}]).folder
+    for folder in (hf_colbert(tmp_path / "h").folder, dense):
+        for refuse in (prepare, check_start)[: 1 + (option in LENGTHS)]:
+            place = (tmp_path / "start",) if refuse is prepare else ()
+            with pytest.raises(InvalidParameterError) as caught:
+                refuse(folder, *place, **told)
+            assert str(caught.value).startswith(f"{option} is {told[option]!r}, but {folder.name} ")
+            assert f"leave {option} out" in str(caught.value)
+    assert not (tmp_path / "start").exists()
+
+
+def test_what_a_late_interaction_start_has_anyway_may_be_told(tmp_path):
+    own = {"dim": 12, "query_maxlen": 16, "document_maxlen": 40}
+    folder = hf_colbert(tmp_path / "h").folder
+    more = {"expand_queries": True, "markers": True, "sample": TEXTS}
+    assert prepare(folder, tmp_path / "start", **own, **more) == folder.resolve()
+    check_start(folder, **own)
+    # Without metadata the weights tell dim, and the lengths are ColBERT's.
+    (folder / "artifact.metadata").unlink()
+    assert prepare(folder, tmp_path / "start", dim=12, query_maxlen=32) == folder.resolve()
+    with pytest.raises(InvalidParameterError, match="its dim is 12"):
+        check_start(folder, dim=128)
+    # weft-mini has neither markers nor expansion.
+    weft_mini = prepare(None, tmp_path / "start", dim=128, markers=False, expand_queries=False)
+    assert weft_mini.name == "weft_mini"
+    with pytest.raises(InvalidParameterError, match=r"dim is 64, but weft-mini .*its dim is 128"):
+        prepare(None, tmp_path / "start", dim=64)
+    # A plain start heeds all of them: they are judged when it is made.
+    check_start(plain(tmp_path / "plain").folder, dim=5000, query_maxlen=7)
