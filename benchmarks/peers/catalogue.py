@@ -58,7 +58,12 @@ class Variant:
 DEFAULT: Final = Setting("default")
 
 WEFT_SETTINGS: Final = (
-    Setting("nprobe 16, ndocs 256", {"nprobe": 16, "ndocs": 256}, {"nprobe": 16, "ndocs": 1024}),
+    Setting("ndocs 256 (1,024)", {"nprobe": 16, "ndocs": 256}, {"nprobe": 16, "ndocs": 1024}),
+    Setting(
+        "ndocs 384 (1,280)",
+        {"nprobe": 16, "ndocs": 384, "n_rescored": 128},
+        {"nprobe": 16, "ndocs": 1280},
+    ),
     Setting("fast", {"effort": "fast"}),
     Setting("balanced (default)", {}),
     Setting("ndocs 4096", {"ndocs": 4096, "n_rescored": 1024}),
