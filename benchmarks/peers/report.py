@@ -14,18 +14,20 @@ INTRODUCTION = """\
 Each engine runs in a process of its own on one and the same core, with one thread, over the same
 vectors; in each round all take their turn at every setting, every second round backwards. Times
 are milliseconds per query: the p50 and p95 of each round, given as the median of the rounds with
-the lowest and highest round in brackets. Queries are asked one at a time, with ready vectors.
+the lowest and highest round in brackets. Queries are asked one at a time, with ready vectors, and
+for half a second before a setting is timed: what is idle while others have their turns loses its
+place in the caches, and on some machines its memory.
 
 Recall is that of the passages returned, against exact fp32 MaxSim: a passage counts if its exact
 score is at least the exact k-th score less 1e-4. A faster answer at lower recall is a slower
 engine, so each peer is set against the fastest of Weft's settings that finds no less on the same
 queries. `ratio` is the peer's time divided by Weft's, taken round by round.
 
-The vectors are real: dictionary entries and other prose packaged by Debian, cut into passages of
-40 to 118 wordpieces, encoded by MiniLM's last layer, centred, projected where fewer than 384
-dimensions are named, and normalised. Queries are the first 32 wordpieces of held-out passages.
-Best scores are lower than with ColBERTv2's own vectors, so score thresholds that were chosen for
-those (colbert-ai's default) prune harder here.
+The vectors are real: TEXTS,
+cut into passages of 40 to 118 wordpieces, encoded by MiniLM's last layer, centred, projected where
+fewer than 384 dimensions are named, and normalised. Queries are the first 32 wordpieces of
+held-out passages. Best scores are lower than with ColBERTv2's own vectors, so score thresholds
+that were chosen for those (colbert-ai's default) prune harder here.
 """
 
 NOTES = """\
@@ -60,7 +62,12 @@ def machine() -> str:
 
 
 def page(
-    summaries: Sequence[Summary], command: str, facts: Sequence[str], seconds: float, plot: str
+    summaries: Sequence[Summary],
+    command: str,
+    facts: Sequence[str],
+    seconds: float,
+    plot: str,
+    texts: str,
 ) -> str:
     """The whole document.
 
@@ -70,9 +77,11 @@ def page(
         facts: of machine, date and versions, one line each.
         seconds: the time for a setting in a round.
         plot: file name of the plot beside the document; empty for none.
+        texts: what the passages were cut from.
     """
+    introduction = INTRODUCTION.replace("TEXTS", texts)
     total = max(len(summary.data.corpus.queries) for summary in summaries)
-    parts = ["# Benchmarks: Weft and its peers\n", INTRODUCTION, f"```\n{command}\n```\n"]
+    parts = ["# Benchmarks: Weft and its peers\n", introduction, f"```\n{command}\n```\n"]
     parts.append("\n".join(f"- {fact}" for fact in facts) + "\n")
     if plot:
         parts.append(f"![Recall against time per query]({plot})\n")

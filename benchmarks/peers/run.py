@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import weft
-from benchmarks.corpus.layout import CorpusError
+from benchmarks.corpus.layout import CorpusError, Layout
 from weft import kernels
 
 from .catalogue import OWN, PEERS, Variant, chosen
@@ -127,6 +127,15 @@ def facts(arguments: argparse.Namespace) -> list[str]:
     ]
 
 
+def texts_of(corpus: Path) -> str:
+    """What the passages of a corpus were cut from."""
+    made_of = Layout(corpus).read_settings().get("made_of", [])
+    names = [Path(name).parent.name for name in made_of if name.endswith(".jsonl.gz")]
+    if names:
+        return f"the documents of test collections ({', '.join(names)})"
+    return "dictionary entries and other prose packaged by Debian"
+
+
 def command_line(arguments: argparse.Namespace) -> str:
     """The command without this machine's folders."""
     parts = ["python -m benchmarks.peers.run --cache DIR"]
@@ -157,6 +166,7 @@ def write(arguments: argparse.Namespace, summaries: Sequence[Summary]) -> None:
         facts(arguments),
         arguments.seconds_per_setting,
         plot.name if drawn else "",
+        texts_of((arguments.corpus or arguments.cache).resolve()),
     )
     output.write_text(text, encoding="utf-8")
     print(text)
